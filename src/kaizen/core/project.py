@@ -1,0 +1,80 @@
+"""A project: the declaration and the stores it opens; context for every verb, not a record."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+from kaizen.core import plugins, projectfile
+from kaizen.core.clock import Clock, SystemClock
+from kaizen.core.ports import Blobs, Log, Notifier, Records
+from kaizen.core.projectfile import ProjectFile
+from kaizen.core.records import Endpoint
+
+STATE_FOLDER = ".kaizen"
+
+
+class Project:
+    """The declaration in a folder and its stores, opened when first used.
+
+    Parameters
+    ----------
+    folder
+        Where `kaizen.toml` is; addresses in it are relative to this folder.
+    file
+        The declaration.
+    clock
+        The time that decisions are made at.
+    """
+
+    def __init__(self, folder: Path, file: ProjectFile, *, clock: Clock | None = None) -> None:
+        self.folder = folder
+        self.file = file
+        self.clock: Clock = clock or SystemClock()
+
+    @classmethod
+    def open(cls, folder: str | Path = ".", *, clock: Clock | None = None) -> Project:
+        """Return the project in a folder; `ProjectError` if there is none or its file is wrong."""
+        home = Path(folder).resolve()
+        return cls(home, projectfile.read(home / projectfile.FILE_NAME), clock=clock)
+
+    @property
+    def name(self) -> str:
+        """The project's name, which is also its endpoint's."""
+        return self.file.project.name
+
+    @property
+    def state(self) -> Path:
+        """The folder that holds the stores."""
+        return self.folder / STATE_FOLDER
+
+    @cached_property
+    def records(self) -> Records:
+        """The records store."""
+        return cast("Records", plugins.load("records", "sqlite")(self.state / "records.db"))
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """The blob store."""
+        return cast("Blobs", plugins.load("blobs", "files")(self.state / "blobs"))
+
+    @cached_property
+    def log(self) -> Log:
+        """The prediction log."""
+        return cast("Log", plugins.load("log", "segments")(self.state / "log"))
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        """Where pages go."""
+        return cast("Notifier", plugins.load("notifier", "log")())
+
+    @property
+    def keys(self) -> Path:
+        """The folder of the key pair that signs this project's bundles."""
+        return self.state / "keys"
+
+    def endpoint(self) -> Endpoint | None:
+        """Return the endpoint's newest revision, or None before the first bundle is promoted."""
+        newest = self.records.find(Endpoint, where={"name": self.name}, newest_first=True, limit=1)
+        return newest[0] if newest else None

@@ -1,0 +1,320 @@
+"""The declaration of a project: `kaizen.toml` as types, with errors that say where and what was meant.
+
+The same structs can be built in Python; there is one set of types. Durations and rates stay text here
+(``"36h"``, ``"1/30d"``) and are checked when read.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, get_args
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from kaizen.core.durations import duration, rate
+from kaizen.core.errors import ProjectError, nearest
+from kaizen.core.records import ColumnType, Task
+
+FILE_NAME = "kaizen.toml"
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ProjectSection(_Section, frozen=True, kw_only=True):
+    """What it is called and what is asked."""
+
+    name: str
+    task: Task = "classification"
+
+
+class TableSection(_Section, frozen=True, kw_only=True):
+    """A table joined to the rows: by key, and as of the row's time where it has one."""
+
+    source: str
+    key: str | list[str]
+    time: str | None = None
+    tolerance: str | None = None  # how old a row may be to be joined; none: any age
+    prefix: str = ""  # put before the names of its columns
+
+
+class RuleSection(_Section, frozen=True, kw_only=True):
+    """What must hold for a column, in place of what the reference suggests."""
+
+    min: float | None = None
+    max: float | None = None
+    max_missing: float | None = None  # share, 0 to 1
+    unique: bool | None = None
+    categories: list[str] | None = None
+
+
+class DataSection(_Section, frozen=True, kw_only=True):
+    """Where the rows are and what their columns mean."""
+
+    source: str
+    target: str
+    time: str | None = None
+    unit: str | None = None
+    label_delay: str = "0s"
+    time_zone: str = "UTC"  # of calendar parts and of the days that evidence is counted in
+    outcome: list[str] = []  # columns known only afterwards: never features
+    ignore: list[str] = []
+    types: dict[str, ColumnType] = {}
+    tables: dict[str, TableSection] = {}
+    rules: dict[str, RuleSection] = {}
+    max_age: str | None = None  # freshness: the newest row may be this old
+
+
+class FeaturesSection(_Section, frozen=True, kw_only=True):
+    """Where the features are declared; without a module every column gets the default of its type."""
+
+    module: str | None = None
+
+
+class Gate(_Section, frozen=True, kw_only=True):
+    """What a candidate must reach: an absolute bound, or not worse than another by more than a margin."""
+
+    metric: str
+    min: float | None = None
+    max: float | None = None
+    no_worse_than: Literal["champion"] | None = None
+    margin: float = 0.0
+
+
+class LearnSection(_Section, frozen=True, kw_only=True):
+    """How a model is found."""
+
+    metric: str | None = None  # none: log_loss, or rmse
+    budget: str = "60s"  # a duration, or a number of trials such as "12 trials"
+    algorithms: list[str] = ["lightgbm", "linear", "hist_boosting"]
+    gates: list[Gate] = []
+    seed: int = 0
+    group: str | None = None  # keep rows of one group on one side of a split
+
+
+class ServeSection(_Section, frozen=True, kw_only=True):
+    """Where the endpoint listens."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+
+
+class MonitorSection(_Section, frozen=True, kw_only=True):
+    """What may wake somebody."""
+
+    max_false_pages: str = "1/30d"
+    window: str = "7d"
+
+
+class ExperimentSection(_Section, frozen=True, kw_only=True):
+    """How a challenger is compared with the champion."""
+
+    mode: Literal["shadow"] = "shadow"
+    alpha: float = 0.05
+    min_blocks: int = 10
+    max_blocks: int = 42
+
+
+class LoopSection(_Section, frozen=True, kw_only=True):
+    """When to retrain, how often at most, and who promotes."""
+
+    retrain_on: list[str] = ["drift", "performance"]
+    cooldown: str = "14d"
+    budget: str = "2/30d"
+    promote: Literal["auto", "approve"] = "auto"
+
+
+class ProjectFile(_Section, frozen=True, kw_only=True):
+    """The whole declaration."""
+
+    project: ProjectSection
+    data: DataSection
+    features: FeaturesSection = FeaturesSection()
+    learn: LearnSection = LearnSection()
+    serve: ServeSection = ServeSection()
+    monitor: MonitorSection = MonitorSection()
+    experiment: ExperimentSection = ExperimentSection()
+    loop: LoopSection = LoopSection()
+
+    @property
+    def metric(self) -> str:
+        """The metric that is searched for and compared."""
+        default = "log_loss" if self.project.task == "classification" else "rmse"
+        return self.learn.metric or default
+
+
+def read(path: Path) -> ProjectFile:
+    """Return the declaration in a TOML file; raise `ProjectError` with path, value and the nearest right key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as err:
+        raise ProjectError("there is no project here", where=str(path), fix="kaizen init DATA --target COLUMN") from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise ProjectError(f"cannot be read: {err}", where=str(path)) from err
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as err:
+        raise ProjectError(f"is not TOML: {err}", where=str(path)) from err
+    return parse(raw, where=str(path))
+
+
+def parse(raw: dict[str, Any], *, where: str = "kaizen.toml") -> ProjectFile:
+    """Return the declaration of parsed TOML, checked."""
+    _refuse_unknown_tasks(raw, where)
+    try:
+        file = msgspec.convert(raw, ProjectFile)
+    except msgspec.ValidationError as err:
+        raise _explained(str(err), raw, where) from err
+    _check(file, where)
+    return file
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the declaration, for editors."""
+    return msgspec.json.schema(ProjectFile)
+
+
+def _refuse_unknown_tasks(raw: dict[str, Any], where: str) -> None:
+    task = raw.get("project", {}).get("task") if isinstance(raw.get("project"), dict) else None
+    if task in ("ranking", "forecast"):
+        raise ProjectError(
+            f"the task {task!r} does not exist yet",
+            where=f"{where}: project.task",
+            fix=f"use one of: {', '.join(get_args(Task))}",
+        )
+
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(.+?)`(?: - at `\$(.*?)`)?")
+_PLACED = re.compile(r"(.+?) - at `\$\.?(.*?)`")
+
+
+def _explained(message: str, raw: dict[str, Any], where: str) -> ProjectError:
+    unknown = _UNKNOWN.match(message)
+    if unknown is not None:
+        key, path = unknown[1], (unknown[2] or "").lstrip(".")
+        section = _section_at(path)
+        place = f"{path}.{key}" if path else key
+        value = _value_at(raw, place)
+        return ProjectError(
+            f"unknown key {key!r} (value {value!r})",
+            where=f"{where}: {place}",
+            fix=nearest(key, section.__struct_fields__),
+        )
+    placed = _PLACED.match(message)
+    if placed is None:
+        return ProjectError(message, where=where)
+    what, place = placed[1].replace("Object", "it").replace("`", "'"), placed[2]
+    value = _value_at(raw, place)
+    shown = f" (value {value!r})" if value is not None and not isinstance(value, dict) else ""
+    return ProjectError(f"{what[0].lower()}{what[1:]}{shown}", where=f"{where}: {place}" if place else where)
+
+
+_SECTIONS: dict[str, type[_Section]] = {
+    "": ProjectFile,
+    "project": ProjectSection,
+    "data": DataSection,
+    "data.tables[...]": TableSection,
+    "data.rules[...]": RuleSection,
+    "features": FeaturesSection,
+    "learn": LearnSection,
+    "learn.gates[...]": Gate,
+    "serve": ServeSection,
+    "monitor": MonitorSection,
+    "experiment": ExperimentSection,
+    "loop": LoopSection,
+}
+
+
+def _section_at(path: str) -> type[_Section]:
+    return _SECTIONS[re.sub(r"\[.*?\]", "[...]", path)]
+
+
+def _value_at(raw: Any, path: str) -> Any:
+    for part in re.findall(r"[^.\[\]]+", path):
+        if isinstance(raw, dict):
+            raw = raw.get(part)
+        elif isinstance(raw, list) and part.isdigit() and int(part) < len(raw):
+            raw = raw[int(part)]
+        else:
+            return None
+    return raw
+
+
+def _check(file: ProjectFile, where: str) -> None:
+    """Raise for values that have the right type and still cannot be."""
+    checks = [
+        ("data.label_delay", duration, file.data.label_delay),
+        ("data.max_age", duration, file.data.max_age),
+        ("monitor.max_false_pages", rate, file.monitor.max_false_pages),
+        ("monitor.window", duration, file.monitor.window),
+        ("loop.cooldown", duration, file.loop.cooldown),
+        ("loop.budget", rate, file.loop.budget),
+        ("learn.budget", search_budget, file.learn.budget),
+        ("data.time_zone", ZoneInfo, file.data.time_zone),
+        *(("loop.retrain_on", trigger, text) for text in file.loop.retrain_on),
+        *((f"data.tables.{name}.tolerance", duration, table.tolerance) for name, table in file.data.tables.items()),
+    ]
+    for path, read_value, value in checks:
+        if value is None:
+            continue
+        try:
+            read_value(value)
+        except (ValueError, KeyError, OSError) as err:
+            raise ProjectError(f"{err} (value {value!r})", where=f"{where}: {path}") from err
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", file.project.name):
+        raise ProjectError(
+            f"a name is lower-case letters, digits, '-' and '_' (value {file.project.name!r})",
+            where=f"{where}: project.name",
+        )
+    if not 0 < file.experiment.alpha < 0.5:
+        raise ProjectError(
+            f"alpha lies between 0 and 0.5 (value {file.experiment.alpha})", where=f"{where}: experiment.alpha"
+        )
+    for index, gate in enumerate(file.learn.gates):
+        if gate.min is None and gate.max is None and gate.no_worse_than is None:
+            raise ProjectError(
+                "a gate needs min, max or no_worse_than",
+                where=f"{where}: learn.gates[{index}]",
+                fix='such as {metric = "log_loss", no_worse_than = "champion", margin = 0.01}',
+            )
+
+
+class SearchBudget(msgspec.Struct, frozen=True):
+    """What a search may spend: seconds, or trials. Only trials repeat exactly."""
+
+    seconds: float | None = None
+    trials: int | None = None
+
+
+def search_budget(text: str) -> SearchBudget:
+    """Return the budget of ``"60s"`` or ``"12 trials"``."""
+    match = re.fullmatch(r"\s*(\d+)\s*trials?\s*", text)
+    if match is not None:
+        return SearchBudget(trials=max(1, int(match[1])))
+    return SearchBudget(seconds=duration(text).total_seconds())
+
+
+class Trigger(msgspec.Struct, frozen=True):
+    """A reason to retrain: ``drift``, ``performance``, ``schedule 7d`` or ``rows 50000``."""
+
+    kind: Literal["drift", "performance", "schedule", "rows"]
+    every_s: float = 0.0
+    rows: int = 0
+
+
+def trigger(text: str) -> Trigger:
+    """Return the trigger that the text declares."""
+    kind, _, argument = text.strip().partition(" ")
+    if kind == "drift" and not argument:
+        return Trigger("drift")
+    if kind == "performance" and not argument:
+        return Trigger("performance")
+    if kind == "schedule" and argument:
+        return Trigger("schedule", every_s=duration(argument).total_seconds())
+    if kind == "rows" and argument.strip().isdigit():
+        return Trigger("rows", rows=int(argument))
+    raise ValueError(f"{text!r} is no trigger; write 'drift', 'performance', 'schedule 7d' or 'rows 50000'")
