@@ -20,7 +20,10 @@ def duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no duration; write a number and a unit (ms, s, m, h, d, w), such as '36h'")
-    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    try:
+        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    except OverflowError as err:
+        raise ValueError(f"{text!r} is too long a duration") from err
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -37,6 +40,6 @@ def rate(text: str) -> Rate:
     Rate(count=2, per=datetime.timedelta(days=30))
     """
     count, slash, span = text.partition("/")
-    if not slash or not count.strip().isdigit() or int(count) < 1:
+    if not slash or not count.strip().isdecimal() or int(count) < 1 or not duration(span):
         raise ValueError(f"{text!r} is no rate; write a count and a duration, such as '1/30d'")
     return Rate(int(count), duration(span))

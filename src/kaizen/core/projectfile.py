@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -90,7 +90,7 @@ class LearnSection(_Section, frozen=True, kw_only=True):
 
     metric: str | None = None  # none: log_loss, or rmse
     budget: str = "60s"  # a duration, or a number of trials such as "12 trials"
-    algorithms: list[str] = ["lightgbm", "linear", "hist_boosting"]
+    algorithms: list[str] = msgspec.field(default_factory=lambda: ["lightgbm", "linear", "hist_boosting"])
     gates: list[Gate] = []
     seed: int = 0
     group: str | None = None  # keep rows of one group on one side of a split
@@ -122,7 +122,7 @@ class ExperimentSection(_Section, frozen=True, kw_only=True):
 class LoopSection(_Section, frozen=True, kw_only=True):
     """When to retrain, how often at most, and who promotes."""
 
-    retrain_on: list[str] = ["drift", "performance"]
+    retrain_on: list[str] = msgspec.field(default_factory=lambda: ["drift", "performance"])
     cooldown: str = "14d"
     budget: str = "2/30d"
     promote: Literal["auto", "approve"] = "auto"
@@ -189,6 +189,7 @@ def _refuse_unknown_tasks(raw: dict[str, Any], where: str) -> None:
 
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+?)`(?: - at `\$(.*?)`)?")
+_ABSENT = re.compile(r"Object missing required field `(.+?)`(?: - at `\$(.*?)`)?")
 _PLACED = re.compile(r"(.+?) - at `\$\.?(.*?)`")
 
 
@@ -196,23 +197,52 @@ def _explained(message: str, raw: dict[str, Any], where: str) -> ProjectError:
     unknown = _UNKNOWN.match(message)
     if unknown is not None:
         key, path = unknown[1], (unknown[2] or "").lstrip(".")
-        section = _section_at(path)
-        place = f"{path}.{key}" if path else key
-        value = _value_at(raw, place)
+        named = _named(path, raw)
+        place = f"{named}.{key}" if named else key
         return ProjectError(
-            f"unknown key {key!r} (value {value!r})",
+            f"unknown key {key!r} (value {_value_at(raw, place)!r})",
             where=f"{where}: {place}",
-            fix=nearest(key, section.__struct_fields__),
+            fix=nearest(key, _section_at(path).__struct_fields__),
         )
+    absent = _ABSENT.match(message)
+    if absent is not None:
+        named = _named((absent[2] or "").lstrip("."), raw)
+        place = f"{where}: {named}" if named else where
+        return ProjectError(f"the key {absent[1]!r} is missing", where=place, fix=f"write {absent[1]} = … there")
     placed = _PLACED.match(message)
     if placed is None:
         return ProjectError(message, where=where)
-    what, place = placed[1].replace("Object", "it").replace("`", "'"), placed[2]
+    what, place = placed[1].replace("`", "'"), _named(placed[2], raw)
     value = _value_at(raw, place)
     shown = f" (value {value!r})" if value is not None and not isinstance(value, dict) else ""
-    return ProjectError(f"{what[0].lower()}{what[1:]}{shown}", where=f"{where}: {place}" if place else where)
+    fix = ""
+    if what.startswith("Invalid enum value"):
+        what, fix = "it is none of the known values", nearest(str(value), _options_at(placed[2]))
+    return ProjectError(f"{what[0].lower()}{what[1:]}{shown}", where=f"{where}: {place}" if place else where, fix=fix)
 
 
+def _named(path: str, raw: dict[str, Any]) -> str:
+    """Return the path with the key that is wrong in place of ``[...]``, which msgspec leaves open."""
+    head, dots, tail = path.partition("[...]")
+    if not dots:
+        return path
+    entries = _value_at(raw, head)
+    for key, value in entries.items() if isinstance(entries, dict) else ():
+        try:
+            msgspec.convert(value, _ENTRIES[head])
+        except msgspec.ValidationError:
+            return f"{head}.{key}{tail}"
+    return path
+
+
+def _options_at(path: str) -> tuple[str, ...]:
+    """Return the values that a place allows, where it allows only some."""
+    section, _, key = path.rpartition(".")
+    allowed = ColumnType if path == "data.types[...]" else get_type_hints(_section_at(section)).get(key)
+    return tuple(str(option) for option in get_args(allowed) if option is not None)
+
+
+_ENTRIES: dict[str, Any] = {"data.tables": TableSection, "data.rules": RuleSection, "data.types": ColumnType}
 _SECTIONS: dict[str, type[_Section]] = {
     "": ProjectFile,
     "project": ProjectSection,

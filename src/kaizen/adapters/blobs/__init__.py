@@ -1,0 +1,1 @@
+"""The blobs port: bytes by the hash of their content."""

@@ -1,0 +1,1 @@
+"""Learning frameworks behind the framework port."""

@@ -1,0 +1,1 @@
+"""The log port: predictions and labels, append-only."""

@@ -1,0 +1,291 @@
+"""The writing side of the log: one process, one system call a batch.
+
+A batch is one `write` to a file opened to append; when it returns, the rows are with the operating system and
+outlive the process. A segment that is full is handed to the disk (fsync) by a thread, beside the next one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from pathlib import Path
+
+from kaizen.adapters.log import frames
+from kaizen.adapters.log.frames import Origin, newest_segment, segment_path
+from kaizen.core.errors import StoreError
+from kaizen.core.records import Column, LabelBatch, PredictionBatch
+
+_LOCK = "appender.lock"
+
+
+class Appender:
+    """Appends batches to the newest segment; begins the next one when it is full. Thread-safe.
+
+    Parameters
+    ----------
+    folder
+        Where the segments are; made with the first batch.
+    segment_bytes
+        The size from which a segment counts as full.
+    """
+
+    def __init__(self, folder: Path, segment_bytes: int) -> None:
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._mutex = threading.Lock()
+        self._lock_fd = -1
+        self._fd = -1
+        self._number = 0
+        self._size = 0  # of whole frames; what is behind it never counted
+        self._origins: list[Origin] = []
+        self._known: dict[tuple[str, int, str, str, int], _Known] = {}
+        self._buffer = bytearray(4096)
+
+    def append(self, batch: PredictionBatch | LabelBatch) -> None:
+        """Write one batch; a failure leaves the log as it was before."""
+        if not batch.ids:
+            return
+        _check(batch)
+        with self._mutex:
+            if self._fd < 0:
+                self._open()
+            if self._size >= self._segment_bytes:
+                self._rotate()
+            if isinstance(batch, LabelBatch):
+                frames.write_into(self._buffer, 0, frames.LABELS, batch.at, (batch.ids, batch.values, batch.at))
+                self._write()
+            else:
+                self._append_predictions(batch)
+
+    def close(self) -> None:
+        """Let go of the segment and of the right to append."""
+        with self._mutex:
+            self._let_go()
+
+    def _append_predictions(self, batch: PredictionBatch) -> None:
+        # The columns are one tuple that the server keeps; comparing its identity is what makes a look-up cheap.
+        key = (batch.endpoint, batch.revision, batch.bundle, batch.role, id(batch.columns))
+        known = self._known.get(key) or self._look_up(batch)
+        known.check(batch)
+        origin = known.origin
+        new = origin == len(self._origins)
+        offset = self._write_origin(batch) if new else 0
+        frames.write_into(
+            self._buffer,
+            offset,
+            frames.PREDICTIONS,
+            batch.at,
+            (
+                origin,
+                batch.ids,
+                batch.at,
+                batch.units,
+                batch.outputs,
+                batch.propensity,
+                batch.latency_us,
+                batch.requests,
+                batch.numbers,
+                batch.times,
+                batch.strings,
+            ),
+        )
+        self._write()
+        if new:
+            self._origins.append(_origin(batch))
+        if key not in self._known:
+            self._remember(key, known)
+
+    def _look_up(self, batch: PredictionBatch) -> _Known:
+        origin = _origin(batch)
+        number = self._origins.index(origin) if origin in self._origins else len(self._origins)
+        return _Known(number, batch.columns)
+
+    def _write_origin(self, batch: PredictionBatch) -> int:
+        frames.write_into(self._buffer, 0, frames.ORIGIN, (), _origin(batch))
+        offset = len(self._buffer)
+        self._buffer.extend(bytes(frames.HEADER.size))
+        return offset
+
+    def _remember(self, key: tuple[str, int, str, str, int], known: _Known) -> None:
+        if len(self._known) >= 256:  # a caller that makes new tuples must not make this grow
+            self._known.clear()
+        self._known[key] = known
+
+    def _write(self) -> None:
+        size = len(self._buffer)
+        try:
+            written = os.write(self._fd, self._buffer)
+        except OSError as err:
+            self._cut_back()
+            raise self._failed(err.strerror or str(err)) from err
+        if written != size:
+            self._cut_back()
+            raise self._failed(f"only {written} of {size} bytes could be written")
+        self._size += size
+
+    def _failed(self, reason: str) -> StoreError:
+        where = str(segment_path(self._folder, self._number))
+        return StoreError(f"the batch was not stored: {reason}", where=where, fix="free space on this disk")
+
+    def _cut_back(self) -> None:
+        try:
+            os.ftruncate(self._fd, self._size)
+        except OSError:
+            self._drop_segment()  # the next append opens it again, and opening cuts the tail off
+
+    def _open(self) -> None:
+        """Take the right to append, and the newest segment, without its torn tail."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            self._number = newest_segment(self._folder)
+            if segment_path(self._folder, self._number).exists():
+                self._resume()
+            else:
+                self._begin(self._number + 1)
+        except OSError as err:
+            self._let_go()
+            raise _unopened(self._folder, err) from err
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _take_lock(self) -> None:
+        if self._lock_fd >= 0:
+            return
+        lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(lock)
+            raise StoreError(
+                f"another appender (process {holder}) holds this log",
+                where=str(self._folder),
+                fix="stop that process, or let it do the appending; any number may read",
+            ) from err
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        self._lock_fd = lock
+
+    def _resume(self) -> None:
+        path = segment_path(self._folder, self._number)
+        data = path.read_bytes()
+        frames.check_magic(data, str(path))
+        if len(data) < len(frames.MAGIC):
+            path.write_bytes(frames.MAGIC)
+            data = frames.MAGIC
+        end, origins = _whole_part(data, path)
+        self._take(path, os.O_WRONLY, end, origins)
+        if end < len(data):
+            os.ftruncate(self._fd, end)
+            _report_cut(path, len(data) - end)
+
+    def _begin(self, number: int) -> None:
+        path = segment_path(self._folder, number)
+        self._take(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, len(frames.MAGIC), [])
+        self._number = number
+        if os.write(self._fd, frames.MAGIC) != len(frames.MAGIC):
+            raise OSError("the disk is full")
+
+    def _take(self, path: Path, flags: int, size: int, origins: list[Origin]) -> None:
+        self._fd = os.open(path, flags | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._size = size
+        self._origins = origins
+        self._known = {}
+
+    def _rotate(self) -> None:
+        full, self._fd = self._fd, -1
+        threading.Thread(target=_settle, args=(full, segment_path(self._folder, self._number))).start()
+        try:
+            self._begin(self._number + 1)
+        except OSError as err:
+            self._drop_segment()
+            raise _unopened(self._folder, err) from err
+
+    def _let_go(self) -> None:
+        self._drop_segment()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def _drop_segment(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class _Known:
+    """An origin of this segment: its number, and the sizes of a row's inputs. Holds on to the columns' tuple, so
+    that its identity is not used again."""
+
+    def __init__(self, origin: int, columns: tuple[Column, ...]) -> None:
+        self.origin = origin
+        self.columns = columns
+        self.numbers_bytes, self.times_bytes, self.strings = frames.widths(columns)
+
+    def check(self, batch: PredictionBatch) -> None:
+        """Raise unless the batch has the inputs that its columns say."""
+        rows = len(batch.ids)
+        if (
+            len(batch.numbers) != rows * self.numbers_bytes
+            or len(batch.times) != rows * self.times_bytes
+            or len(batch.strings) != rows * self.strings
+        ):
+            raise StoreError(f"the inputs of a batch of {rows} rows do not fit its columns", where="the prediction log")
+
+
+def _origin(batch: PredictionBatch) -> Origin:
+    return Origin(batch.endpoint, batch.revision, batch.bundle, batch.role, batch.columns)
+
+
+def _check(batch: PredictionBatch | LabelBatch) -> None:
+    rows = len(batch.ids)
+    if isinstance(batch, LabelBatch):
+        fits = len(batch.values) == len(batch.at) == rows
+    else:
+        fits = (
+            len(batch.at) == len(batch.units) == len(batch.outputs) == len(batch.propensity) == rows
+            and len(batch.latency_us) == len(batch.requests) == rows
+        )
+    if not fits:
+        raise StoreError(f"a batch of {rows} ids has lists of other lengths", where="the prediction log")
+
+
+def _whole_part(data: bytes, path: Path) -> tuple[int, list[Origin]]:
+    """Return where the last whole frame ends, and the origins up to there."""
+    position, origins = len(frames.MAGIC), []
+    while (frame := frames.frame_at(data, position)) is not None:
+        if frame.kind == frames.ORIGIN:
+            origins.append(frames.decode_origin(data[frame.start : frame.end]))
+        position = frame.end
+    if frames.resumes_after(data, position):
+        raise frames.damage(str(path), position)
+    return position, origins
+
+
+def _report_cut(path: Path, count: int) -> None:
+    import structlog  # 0.1 s to import, for what happens after a crash
+
+    structlog.get_logger("kaizen.log").warning("log.tail_cut", segment=str(path), bytes=count)
+
+
+def _settle(fd: int, path: Path) -> None:
+    """Bring a full segment to the disk and let go of it."""
+    try:
+        os.fsync(fd)
+    except OSError as err:
+        import structlog
+
+        structlog.get_logger("kaizen.log").error("log.segment_not_synced", segment=str(path), reason=str(err))
+    finally:
+        os.close(fd)
+
+
+def _unopened(folder: Path, err: OSError) -> StoreError:
+    return StoreError(
+        f"the log cannot be opened to append: {err}",
+        where=str(folder),
+        fix="check that the folder may be written to and that its disk has space",
+    )

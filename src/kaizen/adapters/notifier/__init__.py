@@ -1,0 +1,1 @@
+"""The notifier port: where pages go."""

@@ -1,0 +1,1 @@
+"""The records port: where the nouns are kept."""

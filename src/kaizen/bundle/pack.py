@@ -1,0 +1,180 @@
+"""Packs a graph with what proves it: signature, reference, environment and certificate, under one signed id.
+
+    graph.onnx         numbers, times, strings -> the answer
+    signature.json     columns, answer, rows to try
+    reference.json     what the monitors hold the stream against (not for a graph from elsewhere)
+    environment.json   versions and code revision
+    certificate.json   what was compared with the trained model, and the outcome
+
+Nothing here depends on the time: the same parts give the same files, the same id and the same signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from kaizen.bundle import allowed, manifest
+from kaizen.bundle.certify import Certificate
+from kaizen.bundle.environment import Environment
+from kaizen.bundle.keys import SigningKey
+from kaizen.core.clock import from_us
+from kaizen.core.errors import BundleError, KaizenError
+from kaizen.core.ports import Blobs
+from kaizen.core.records import Bundle, Column, File, Task
+from kaizen.graph.frame import MISSING_TIME, Frame, feeds, from_rows, grouped, rows_of
+from kaizen.graph.run import Session
+
+Example = dict[str, float | int | str | bool | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What goes into a bundle.
+
+    Parameters
+    ----------
+    graph
+        ONNX, whole: the groups of `inputs` to the answer, double (n, 1).
+    task, inputs, output
+        What is asked, the raw columns, and the name of the answer: ``probability`` or ``value``.
+    certificate
+        Of this very graph.
+    environment
+        Where it was made.
+    reference
+        The monitors' reference as JSON; None if there is none.
+    examples
+        Rows in the wire form that a caller can try.
+    """
+
+    graph: bytes
+    task: Task
+    inputs: tuple[Column, ...]
+    output: str
+    certificate: Certificate
+    environment: Environment
+    reference: bytes | None = None
+    examples: tuple[Example, ...] = ()
+
+
+def pack(
+    parts: Parts,
+    *,
+    name: str,
+    project: str,
+    blobs: Blobs,
+    key: SigningKey,
+    known: Sequence[Bundle],
+    at: datetime,
+    by: str,
+    run: str | None = None,
+    parents: Sequence[str] = (),
+) -> Bundle:
+    """Store the parts as blobs and return the signed record; the caller keeps the record.
+
+    Parameters
+    ----------
+    known
+        The project's bundles: the new one gets the next version of its name, and content that was packed
+        before keeps its version.
+
+    Raises
+    ------
+    BundleError
+        The certificate failed or is of another graph, or the graph does not do what the parts say.
+    """
+    where = f"bundle {name}"
+    _check_certificate(parts, where)
+    _check_graph(parts, where)
+    files = tuple(_stored(path, data, blobs) for path, data in sorted(_contents(parts).items()))
+    identity = manifest.identity(name=name, task=parts.task, inputs=parts.inputs, output=parts.output, files=files)
+    return Bundle(
+        id=identity,
+        project=project,
+        at=at,
+        by=by,
+        parents=tuple(parents),
+        name=name,
+        version=version_of(identity, name, known),
+        task=parts.task,
+        run=run,
+        inputs=parts.inputs,
+        output=parts.output,
+        files=files,
+        public_key=key.public,
+        signature=key.sign(bytes.fromhex(identity)),
+    )
+
+
+def version_of(identity: str, name: str, known: Sequence[Bundle]) -> int:
+    """Return the version that this content has, or the next of its name."""
+    named = [bundle for bundle in known if bundle.name == name]
+    same = next((bundle.version for bundle in named if bundle.id == identity), None)
+    return same or 1 + max((bundle.version for bundle in named), default=0)
+
+
+def examples_of(columns: Sequence[Column], frame: Frame, count: int = 3) -> tuple[Example, ...]:
+    """Return the first rows of a frame in the wire form."""
+    rows = range(min(count, rows_of(frame)))
+    return tuple({column.name: _plain(column, frame[column.name][row]) for column in columns} for row in rows)
+
+
+def _plain(column: Column, value: Any) -> float | int | str | bool | None:
+    if column.type in ("category", "text"):
+        return str(value) or None
+    if column.type == "time":
+        return None if value == MISSING_TIME else from_us(int(value)).isoformat()
+    if np.isnan(value):
+        return None
+    return bool(value) if column.type == "boolean" else float(value)
+
+
+def _check_certificate(parts: Parts, where: str) -> None:
+    certificate = parts.certificate
+    if certificate.graph != hashlib.sha256(parts.graph).hexdigest():
+        raise BundleError("the certificate is of another graph", where=where, fix="certify the graph that is packed")
+    if not certificate.passed:
+        raise BundleError(
+            f"the graph does not answer as the trained model does: {certificate.says}",
+            where=where,
+            fix="nothing was packed; learn with another algorithm ([learn] algorithms) and report the failure",
+        )
+
+
+def _check_graph(parts: Parts, where: str) -> None:
+    """Raise unless the graph is allowed, reads the groups of its columns, and answers its own examples."""
+    allowed.check(parts.graph, where=f"{where}: {manifest.GRAPH}")
+    session = Session(parts.graph)
+    groups = grouped(parts.inputs)
+    if unknown := sorted(set(session.inputs) - set(groups)):
+        raise BundleError(
+            f"the graph reads {', '.join(unknown)}, which its columns do not give ({', '.join(groups)})", where=where
+        )
+    for index, example in enumerate(parts.examples):
+        try:
+            tensors = feeds(parts.inputs, from_rows(parts.inputs, [example]))
+        except KaizenError as err:
+            raise BundleError(f"example {index} does not fit the columns: {err}", where=where) from err
+        if not np.isfinite(session.run(tensors)).all():
+            raise BundleError(f"the answer to example {index} is no finite number", where=where)
+
+
+def _contents(parts: Parts) -> Mapping[str, bytes]:
+    signature = manifest.Signature(task=parts.task, inputs=parts.inputs, output=parts.output, examples=parts.examples)
+    contents = {
+        manifest.GRAPH: parts.graph,
+        manifest.SIGNATURE: manifest.canonical_json(signature),
+        manifest.ENVIRONMENT: manifest.canonical_json(parts.environment),
+        manifest.CERTIFICATE: manifest.canonical_json(parts.certificate),
+    }
+    return contents if parts.reference is None else {**contents, manifest.REFERENCE: parts.reference}
+
+
+def _stored(path: str, data: bytes, blobs: Blobs) -> File:
+    return File(path=path, blob=blobs.put(data), size_bytes=len(data))

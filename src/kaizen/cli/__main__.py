@@ -1,0 +1,5 @@
+"""`python -m kaizen.cli` is `kaizen`."""
+
+from kaizen.cli import main
+
+main()

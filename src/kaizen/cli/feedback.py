@@ -1,0 +1,42 @@
+"""`kaizen feedback`: tell a running endpoint what turned out to be true."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import click
+import msgspec
+
+from kaizen.cli.output import print_json, project_options
+from kaizen.core.errors import KaizenError
+from kaizen.core.project import Project
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--url", help="Of the server. Default: the project's host and port.")
+@project_options
+def command(file: Path, url: str | None, folder: Path, as_json: bool) -> None:  # noqa: FBT001
+    """Post the labels in FILE, one JSON object a line: {"id": prediction id, "value": truth, "at": optional time}."""
+    base = url or _url(Project.open(folder))
+    request = urllib.request.Request(
+        f"{base}/v1/feedback", data=file.read_bytes(), headers={"Content-Type": "application/x-ndjson"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            accepted = msgspec.json.decode(answer.read())["accepted"]
+    except urllib.error.HTTPError as err:
+        message = msgspec.json.decode(err.read()).get("error", "")
+        raise KaizenError(f"the server refused: {message}", where=str(file), fix="nothing was stored; mend it") from err
+    except OSError as err:
+        raise KaizenError(f"no server answers: {err}", where=base, fix="kaizen serve") from err
+    if as_json:
+        print_json({"accepted": accepted})
+    else:
+        click.echo(f"{accepted} labels accepted.")
+
+
+def _url(project: Project) -> str:
+    return f"http://{project.file.serve.host}:{project.file.serve.port}"

@@ -1,0 +1,1 @@
+"""Raw rows: read and join them, look at them, check them, freeze them, split them without leaking."""

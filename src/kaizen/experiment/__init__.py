@@ -1,0 +1,1 @@
+"""Compare a challenger with the champion so that the answer stays valid under peeking."""

@@ -1,0 +1,1 @@
+"""Finding a model: search, fit, calibrate, measure against baselines, and report."""

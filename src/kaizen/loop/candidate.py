@@ -1,0 +1,237 @@
+"""A candidate on its way: from a decision to retrain, over the gates, into shadow, or dropped with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kaizen.bundle import keys, load
+from kaizen.core.durations import duration
+from kaizen.core.errors import LearnError, NotFoundError
+from kaizen.core.ids import derived
+from kaizen.core.project import Project
+from kaizen.core.projectfile import Gate
+from kaizen.core.records import Bundle, Column, Dataset, Decision, Endpoint, Finding, Record, Run
+from kaizen.data import snapshot
+from kaizen.graph.frame import Frame, concat, take
+from kaizen.learn.problem import Settings
+from kaizen.loop import history, policy
+from kaizen.loop.act import act, first
+from kaizen.loop.journal import Journal
+from kaizen.loop.material import Material, material
+from kaizen.loop.policy import Proposal
+from kaizen.loop.train import Trained, train
+from kaizen.stats.metrics import HIGHER_IS_BETTER, SCORES
+
+Note: TypeAlias = Callable[[str], None]
+HOLDOUT_DAYS = 14  # of event time, that a retrained candidate is judged on
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What became of a candidate."""
+
+    decision: str
+
+
+def make(project: Project, journal: Journal, asked: Decision, *, note: Note = lambda _: None) -> Decision:
+    """Carry out a decision to retrain: dataset, training, gates; return the decision about the candidate."""
+    note("retraining: reading what is known by now")
+    dataset = journal.step("retraining rows", (asked.id,), lambda made: _dataset(project, asked, made), str)
+    rows = material(project, project.records.get(Dataset, dataset), newest_days=HOLDOUT_DAYS)
+    champion = _run_of(project, _endpoint(project).champion.bundle)
+    settings = Settings(champion.algorithm, dict(champion.params))
+    note(f"retraining {settings.algorithm} on {len(rows.problem.target):,} rows")
+    trained = train(project, journal, rows, settings, look_back=False)
+    return enter(project, journal, trained, rows, key=asked.id, by="loop")
+
+
+def by_hand(project: Project, *, by: str, reason: str, note: Note) -> Decision:
+    """Retrain now because a person asks; return the decision about the candidate."""
+    endpoint = _endpoint(project)
+    proposal = Proposal("retrain", reason or "asked for by hand")
+    records = act(project, proposal, endpoint, by=by, key=f"by hand {endpoint.id}")
+    project.records.put(records)
+    asked = records[0]
+    assert isinstance(asked, Decision)
+    return make(project, Journal(project), asked, note=note)
+
+
+def enter(project: Project, journal: Journal, trained: Trained, rows: Material, *, key: str, by: str) -> Decision:
+    """Judge a bundle at the gates and act: the first becomes champion, a later one goes to shadow or is dropped."""
+    judged = journal.step(
+        "judge", (key, trained.bundle), lambda made: _judge(project, trained, rows, made, key, by), Judged
+    )
+    return project.records.get(Decision, judged.decision)
+
+
+def _judge(project: Project, trained: Trained, rows: Material, made: list[Record], key: str, by: str) -> Judged:
+    endpoint = project.endpoint()
+    findings = _gates(project, trained, rows, endpoint, key)
+    made.extend(findings)
+    proposal = _proposal(endpoint, trained, findings)
+    records = act(project, proposal, endpoint, by=by, key=f"judge {key}")
+    made.extend(records)
+    return Judged(records[0].id)
+
+
+def _proposal(endpoint: Endpoint | None, trained: Trained, findings: list[Finding]) -> Proposal:
+    ids = tuple(finding.id for finding in findings)
+    failed = [finding.says for finding in findings if finding.verdict == "fail"]
+    if failed:
+        return Proposal("stop", f"the candidate failed a gate: {'; '.join(failed)}", ids, trained.bundle)
+    if endpoint is None:
+        return msgspec.structs.replace(first(trained.bundle), findings=ids)
+    if any(arm.bundle == trained.bundle for arm in endpoint.arms):
+        return Proposal("hold", "this very bundle is on the endpoint already", ids, trained.bundle)
+    if endpoint.arm("challenger") is not None:
+        return Proposal("hold", "a challenger is being tried already", ids, trained.bundle)
+    arms = policy.with_challenger(endpoint, trained.bundle)
+    return Proposal(
+        "shadow", "the candidate passed the gates and is tried beside the champion", ids, trained.bundle, arms
+    )
+
+
+def _gates(project: Project, trained: Trained, rows: Material, endpoint: Endpoint | None, key: str) -> list[Finding]:
+    run = project.records.get(Run, trained.run)
+    champion: NDArray[np.float64] | None = None
+    if endpoint is not None and endpoint.champion.bundle != trained.bundle:
+        bundle = project.records.get(Bundle, endpoint.champion.bundle)
+        model = load.load(bundle, project.blobs, keys.trusted(project.keys))
+        champion = model.predict(take(rows.frame, rows.problem.holdout))
+    return [
+        _gate(project, gate, run, _score(gate.metric, rows, champion), f"{key} gate {index}")
+        for index, gate in enumerate(project.file.learn.gates)
+    ]
+
+
+def _score(metric: str, rows: Material, prediction: NDArray[np.float64] | None) -> float | None:
+    """Return a metric on the rows that the candidate was measured on."""
+    if prediction is None or metric not in SCORES:
+        return None
+    return SCORES[metric](rows.problem.target[rows.problem.holdout], prediction)
+
+
+def _gate(project: Project, gate: Gate, run: Run, theirs: float | None, key: str) -> Finding:
+    """Return what a gate says of a run; `theirs` is the champion's metric on the same rows."""
+    own = next((metric for metric in run.metrics if metric.name == gate.metric), None)
+    if own is None:
+        known = ", ".join(metric.name for metric in run.metrics)
+        raise LearnError(
+            f"a gate asks for {gate.metric!r}, which the run does not have", where="learn.gates", fix=f"known: {known}"
+        )
+    passed, says = True, f"{gate.metric} {own.value:.4f}"
+    if gate.min is not None and own.value < gate.min:
+        passed, says = False, f"{says} is under {gate.min:g}"
+    if gate.max is not None and own.value > gate.max:
+        passed, says = False, f"{says} is over {gate.max:g}"
+    limit = gate.min if gate.min is not None else gate.max
+    if gate.no_worse_than is not None and theirs is not None:
+        worse_by = (theirs - own.value) if gate.metric in HIGHER_IS_BETTER else (own.value - theirs)
+        passed = passed and worse_by <= gate.margin
+        limit = theirs
+        says = f"{says}, the champion's on the same rows {theirs:.4f}" + (
+            "" if passed else ": worse by over the margin"
+        )
+    now = project.clock.now()
+    return Finding(
+        id=derived(now, project.name, key),
+        project=project.name,
+        at=now,
+        by="loop",
+        parents=(run.id,),
+        question=f"gate: is {gate.metric} good enough?",
+        subject=gate.metric,
+        method="metric on held-out rows, 95 % block bootstrap",
+        estimate=own.value,
+        low=own.low,
+        high=own.high,
+        evidence=None,
+        limit=limit,
+        verdict="pass" if passed else "fail",
+        n=own.n,
+        says=says,
+    )
+
+
+def _dataset(project: Project, asked: Decision, made: list[Record]) -> str:
+    """Freeze what may be learned from at the time of a decision: the first dataset, and mature logged rows."""
+    now = asked.at
+    base = _first_dataset(project)
+    columns = _columns(project, base)
+    frames: list[Frame] = [snapshot.load_dataset(base, project.blobs)]
+    frames[0] = {column.name: frames[0][column.name] for column in columns}
+    mature = now - duration(project.file.data.label_delay)
+    known = history.labels(project.log, known_by=now)
+    for answered in history.champions(project.log, end=mature):
+        frame = _learnable(history.in_event_order(answered), known, columns, base)
+        frames.append(frame)
+    rows = _by_time(concat(frames), base.time)
+    dataset = snapshot.freeze_frame(
+        rows, columns, file=project.file, blobs=project.blobs, at=now, by="loop", parents=(base.id,)
+    )
+    try:
+        project.records.get(Dataset, dataset.id)
+    except NotFoundError:
+        made.append(dataset)
+    return dataset.id
+
+
+def _learnable(answered: history.Answers, known: dict[str, float], columns: tuple[Column, ...], base: Dataset) -> Frame:
+    """Return the logged rows whose label is known, with the dataset's columns."""
+    target = history.targets(answered.ids, known)
+    frame = {**answered.frame, base.target: target}
+    if base.time is not None:
+        frame[base.time] = answered.at
+    missing = [column.name for column in columns if column.name not in frame]
+    if missing:
+        raise LearnError(
+            f"the logged predictions do not carry {', '.join(missing)}",
+            where="retraining",
+            fix="kaizen learn, which reads the source",
+        )
+    kept = np.flatnonzero(~np.isnan(target))
+    return take({column.name: frame[column.name] for column in columns}, kept)
+
+
+def _by_time(frame: Frame, time: str | None) -> Frame:
+    if time is None:
+        return frame
+    order: NDArray[np.int64] = np.argsort(frame[time], kind="stable")
+    return take(frame, order)
+
+
+def _columns(project: Project, base: Dataset) -> tuple[Column, ...]:
+    """Return what a request carries, the row's time and the target: what logged rows have too."""
+    champion = project.records.get(Bundle, _endpoint(project).champion.bundle)
+    carried = {column.name for column in champion.inputs} | {base.target, base.time}
+    return tuple(column for column in base.columns if column.name in carried)
+
+
+def _first_dataset(project: Project) -> Dataset:
+    """Return the dataset at the root of the champion's line: the one that came from the source."""
+    dataset = project.records.get(Dataset, _run_of(project, _endpoint(project).champion.bundle).dataset)
+    while dataset.parents:
+        dataset = project.records.get(Dataset, dataset.parents[0])
+    return dataset
+
+
+def _run_of(project: Project, bundle: str) -> Run:
+    run = project.records.get(Bundle, bundle).run
+    if run is None:
+        raise LearnError(
+            "the champion was imported, so there are no settings to train again with",
+            where=f"bundle {bundle[:12]}",
+            fix="kaizen learn",
+        )
+    return project.records.get(Run, run)
+
+
+def _endpoint(project: Project) -> Endpoint:
+    endpoint = project.endpoint()
+    if endpoint is None:
+        raise LearnError("this project has no endpoint yet", where=str(project.folder), fix="kaizen learn")
+    return endpoint

@@ -1,0 +1,155 @@
+"""The learning side on one screen: one turn of the loop for one event day that is over.
+
+    the day's predictions, the labels known by now
+        │
+        ├─► watch    monitors raise Findings; pages go out
+        ├─► compare  each shadow against the champion, on days whose labels are mature
+        ├─► decide   the policy: roll back, promote, stop, retrain, hold
+        └─► act      Decisions and the endpoint's next revision, in one transaction
+                │
+                └─ retrain ─► learn ─► gates ─► the challenger goes to shadow, or the candidate is dropped
+
+Each turn is one durable step, and what it starts are steps of their own: a process killed anywhere goes on where
+it stood, and two that run the same days end in the same ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from functools import partial
+
+import msgspec
+import numpy as np
+
+from kaizen.core.clock import to_us
+from kaizen.core.project import Project
+from kaizen.core.records import Decision, Endpoint, Finding, Record, Step
+from kaizen.loop import candidate, policy, triggers
+from kaizen.loop.act import act
+from kaizen.loop.journal import Journal
+from kaizen.loop.observe import Observed, State, observe
+from kaizen.monitor import drift
+from kaizen.stats.blocks import day_blocks
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """What a turn came to."""
+
+    day: int  # the event day, days since 1970 in the project's time zone
+    state: State
+    findings: tuple[str, ...]
+    pages: tuple[str, ...]
+    decisions: tuple[str, ...]
+    retrain: str | None = None  # the decision that asks for a candidate
+
+
+def turn(project: Project, day: int, *, note: Callable[[str], None] = lambda _: None) -> Turn:
+    """Return what the loop does about an event day that is over; done once, however often it is called.
+
+    Parameters
+    ----------
+    project
+        Its clock stands at or after the end of the day.
+    day
+        The event day.
+    note
+        Told what is going on, for progress.
+    """
+    journal = Journal(project)
+    done = journal.step("turn", (project.name, day), lambda made: _turn(project, day, made), Turn)
+    for finding in done.pages:
+        journal.step("page", (finding,), partial(_page, project, finding), bool)
+    if done.retrain is not None:
+        candidate.make(project, journal, project.records.get(Decision, done.retrain), note=note)
+    return done
+
+
+def _turn(project: Project, day: int, made: list[Record]) -> Turn:
+    endpoint = project.endpoint()
+    assert endpoint is not None, "a turn needs an endpoint; the caller looks"
+    before = last_turn(project)
+    observed = observe(project, endpoint, day, before.state if before else State())
+    situation, state = _situation(project, endpoint, observed)
+    made.extend(observed.findings)
+    decisions: list[Decision] = []
+    current = endpoint
+    for proposal in policy.decide(situation, project.file):
+        records = act(project, proposal, current, by="loop", key=f"turn {day}")
+        made.extend(records)
+        decisions += [record for record in records if isinstance(record, Decision)]
+        current = next((record for record in records if isinstance(record, Endpoint)), current)
+    retrain = next((decision.id for decision in decisions if decision.action == "retrain"), None)
+    if retrain is not None:
+        state = msgspec.structs.replace(state, requests=(), new_rows=0)
+    return Turn(
+        day=day,
+        state=state,
+        findings=tuple(finding.id for finding in observed.findings),
+        pages=tuple(finding.id for finding in observed.findings if _pages(finding)),
+        decisions=tuple(decision.id for decision in decisions),
+        retrain=retrain,
+    )
+
+
+def _situation(project: Project, endpoint: Endpoint, observed: Observed) -> tuple[policy.Situation, State]:
+    section, state = project.file.loop, observed.state
+    requests = triggers.standing(state.requests, observed.findings, section)
+    decisions = tuple(project.records.find(Decision, where={"endpoint": endpoint.name}))
+    trained = [decision.at for decision in decisions if decision.action == "retrain"]
+    fired = triggers.fired(
+        requests,
+        section,
+        now=project.clock.now(),
+        last_training=trained[-1] if trained else decisions[0].at,
+        new_rows=state.new_rows,
+    )
+    kinds = tuple(each.kind for each in fired)
+    situation = policy.Situation(
+        now=project.clock.now(),
+        endpoint=endpoint,
+        compared=observed.compared,
+        fired=fired,
+        newly_fired=not set(kinds) <= set(state.asked),
+        decisions=decisions,
+    )
+    return situation, msgspec.structs.replace(state, requests=requests, asked=kinds)
+
+
+def last_turn(project: Project) -> Turn | None:
+    """Return the newest turn, or None before the first."""
+    steps = project.records.find(Step, where={"name": "turn"}, newest_first=True, limit=1)
+    return Journal(project).result(steps[0], Turn) if steps else None
+
+
+def due(project: Project) -> range:
+    """Return the event days that are over and had no turn yet."""
+    endpoints = project.records.find(Endpoint, where={"name": project.name}, limit=1)
+    if not endpoints:
+        return range(0)
+    zone = project.file.data.time_zone
+    before = last_turn(project)
+    start = before.day + 1 if before else day_of(endpoints[0].at, zone)
+    return range(start, max(start, day_of(project.clock.now(), zone)))
+
+
+def day_of(moment: datetime, time_zone: str) -> int:
+    """Return the event day of a moment: days since 1970, local."""
+    return int(day_blocks(np.asarray([to_us(moment)]), time_zone)[0])
+
+
+def date_of(day: int) -> date:
+    """Return an event day as a date."""
+    return date(1970, 1, 1) + timedelta(days=day)
+
+
+def _pages(finding: Finding) -> bool:
+    """A window's drift is one page, however many columns it names."""
+    return finding.verdict == "page" and finding.question != drift.QUESTION
+
+
+def _page(project: Project, identity: str, _: list[Record]) -> bool:
+    endpoint = project.endpoint()
+    assert endpoint is not None
+    project.notifier.notify(project.records.get(Finding, identity), endpoint)
+    return True

@@ -1,0 +1,95 @@
+"""What the log knows: predictions by arm, and the labels that were known by a moment.
+
+Everything here takes the moment as an argument and returns nothing that was not known then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaizen.core.ports import Log
+from kaizen.core.records import Column, PredictionBatch, Role
+from kaizen.graph.frame import Frame, concat, from_batch
+
+
+class Answers(NamedTuple):
+    """Predictions of one bundle in one role, in the order they were logged; one entry a row."""
+
+    bundle: str
+    role: Role
+    ids: list[str]
+    at: NDArray[np.int64]  # (rows,) microseconds
+    outputs: NDArray[np.float64]  # (rows,)
+    columns: tuple[Column, ...]
+    frame: Frame  # the inputs; empty for shadows
+
+
+def answers(log: Log, start: datetime | None = None, end: datetime | None = None) -> list[Answers]:
+    """Return the predictions with event time in [start, end), one entry a (role, bundle), first seen first.
+
+    A prediction id that was answered twice (a caller's retry) counts once: the first answer.
+    """
+    groups: dict[tuple[Role, str], list[PredictionBatch]] = {}
+    for batch in log.predictions(start, end):
+        groups.setdefault((batch.role, batch.bundle), []).append(batch)
+    return [_join(role, bundle, batches) for (role, bundle), batches in groups.items()]
+
+
+def champions(log: Log, start: datetime | None = None, end: datetime | None = None) -> list[Answers]:
+    """Return only what users were answered, one entry a bundle."""
+    return [group for group in answers(log, start, end) if group.role == "champion"]
+
+
+def _join(role: Role, bundle: str, batches: list[PredictionBatch]) -> Answers:
+    ids = [identity for batch in batches for identity in batch.ids]
+    at = np.concatenate([np.asarray(batch.at, np.int64) for batch in batches])
+    outputs = np.concatenate([np.asarray(batch.outputs, np.float64) for batch in batches])
+    with_inputs = all(batch.columns for batch in batches)
+    frame = concat([from_batch(batch) for batch in batches]) if with_inputs else {}
+    group = Answers(bundle, role, ids, at, outputs, batches[0].columns if with_inputs else (), frame)
+    return _first_answers(group)
+
+
+def _first_answers(group: Answers) -> Answers:
+    seen: dict[str, int] = {}
+    for index, identity in enumerate(group.ids):
+        seen.setdefault(identity, index)
+    if len(seen) == len(group.ids):
+        return group
+    return select(group, np.fromiter(seen.values(), np.int64, len(seen)))
+
+
+def select(group: Answers, index: NDArray[np.int64]) -> Answers:
+    """Return the rows at these positions."""
+    return group._replace(
+        ids=[group.ids[i] for i in index],
+        at=group.at[index],
+        outputs=group.outputs[index],
+        frame={name: values[index] for name, values in group.frame.items()},
+    )
+
+
+def in_event_order(group: Answers) -> Answers:
+    """Return the rows by event time, then id, so that the order of arrival does not matter."""
+    order = np.lexsort((np.asarray(group.ids, dtype=object).astype(str), group.at))
+    return select(group, order)
+
+
+def labels(log: Log, known_by: datetime, since: datetime | None = None) -> dict[str, float]:
+    """Return the labels that became known before a moment, by prediction id; the last one wins."""
+    known: dict[str, tuple[int, float]] = {}
+    for batch in log.labels(since, known_by):
+        for identity, value, at in zip(batch.ids, batch.values, batch.at, strict=True):
+            if identity not in known or at >= known[identity][0]:
+                known[identity] = (at, value)
+    return {identity: value for identity, (_, value) in known.items()}
+
+
+def targets(ids: Iterable[str], known: dict[str, float]) -> NDArray[np.float64]:
+    """Return the label of each id, NaN where it is not known, (rows,)."""
+    return np.asarray([known.get(identity, np.nan) for identity in ids], np.float64)

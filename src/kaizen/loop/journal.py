@@ -1,0 +1,87 @@
+"""Durable steps: each runs once for its inputs, and its result and records are stored together or not at all.
+
+    step(name, inputs) ──► known? ──yes──► the stored result
+                              │no
+                              ▼
+                     run, collecting records
+                              │
+                              ▼
+             one transaction: records + the step itself
+
+A process killed before the transaction leaves nothing behind; killed after it, the step is never run again.
+Large results go to the blob store first; a blob without a step is garbage, never a wrong answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+import kaizen
+from kaizen.core.errors import NotFoundError
+from kaizen.core.ids import content_id
+from kaizen.core.project import Project
+from kaizen.core.records import Record, Step
+
+T = TypeVar("T")
+_INLINE_BYTES = 2048
+
+
+class Journal:
+    """The steps of one project.
+
+    Parameters
+    ----------
+    project
+        Where steps, records and blobs are kept, and whose clock stamps them.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def step(self, name: str, inputs: tuple[object, ...], run: Callable[[list[Record]], T], result: type[T]) -> T:
+        """Return the result of a step, running it only if these inputs were never run before.
+
+        Parameters
+        ----------
+        name
+            What the step does; part of its key.
+        inputs
+            Everything the result depends on, as values that JSON can hold: content ids, settings, days.
+        run
+            Computes the result and appends the records it makes to the list it is given.
+        result
+            The type of the result, for reading it back.
+        """
+        key = content_id(name, kaizen.__version__, inputs)
+        records = self._project.records
+        try:
+            return self.result(records.get(Step, key), result)
+        except NotFoundError:
+            pass
+        made: list[Record] = []
+        value = run(made)
+        step = Step(
+            id=key,
+            project=self._project.name,
+            at=self._project.clock.now(),
+            by="loop",
+            name=name,
+            inputs=content_id(inputs),
+            result=self._write(value),
+            parents=tuple(record.id for record in made),
+        )
+        records.put([*made, step])
+        return value
+
+    def _write(self, value: object) -> str:
+        data = msgspec.json.encode(value)
+        return data.decode() if len(data) <= _INLINE_BYTES else "blob:" + self._project.blobs.put(data)
+
+    def result(self, step: Step, result: type[T]) -> T:
+        """Return what a step that is done came to."""
+        if step.result.startswith("blob:"):
+            return msgspec.json.decode(self._project.blobs.path(step.result[5:]).read_bytes(), type=result)
+        return msgspec.json.decode(step.result, type=result)

@@ -1,0 +1,265 @@
+"""What a day looks like: the monitors' findings, and how each shadow stands against the champion.
+
+Reads the log up to the clock and nothing beyond it. A day is mature when its labels have had `label_delay` to arrive;
+losses are counted on mature days only, or early labels, which are not like the others, would speak for the rest.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kaizen.bundle import keys, load, manifest
+from kaizen.core.durations import duration
+from kaizen.core.ids import derived
+from kaizen.core.project import Project
+from kaizen.core.records import Arm, Bundle, Endpoint, Finding, Task, Verdict
+from kaizen.experiment.compare import Comparison, compare, pair
+from kaizen.graph.frame import take
+from kaizen.loop import history
+from kaizen.loop.history import Answers
+from kaizen.loop.policy import Compared
+from kaizen.loop.triggers import Request
+from kaizen.monitor.reference import Reference
+from kaizen.monitor.settings import settings_of
+from kaizen.monitor.watch import Block, WatchState
+from kaizen.monitor.watch import observe as watch
+from kaizen.stats import metrics
+from kaizen.stats.blocks import day_start
+
+
+class PairedDay(msgspec.Struct, frozen=True):
+    """A mature day of two models side by side: the mean of loss(champion) - loss(other), over so many rows."""
+
+    day: int
+    champion: str
+    other: str
+    difference: float
+    rows: int
+
+
+class State(msgspec.Struct, frozen=True):
+    """What the loop remembers from one turn to the next."""
+
+    matured: int | None = None  # the last mature day that was counted
+    watched: str | None = None  # the champion that the monitors' state is about
+    watch: WatchState = WatchState()
+    pairs: tuple[PairedDay, ...] = ()  # of the arms that are on the endpoint now
+    joined: dict[str, int] = {}  # arm: its first whole day
+    requests: tuple[Request, ...] = ()
+    asked: tuple[str, ...] = ()  # the triggers that fired last time
+    new_rows: int = 0  # with labels, since the last training
+
+
+class Observed(NamedTuple):
+    """What a day came to."""
+
+    state: State
+    findings: list[Finding]
+    compared: tuple[Compared, ...]
+
+
+def observe(project: Project, endpoint: Endpoint, day: int, before: State) -> Observed:
+    """Return what this event day adds to what was known before it."""
+    joined = {arm.bundle: before.joined.get(arm.bundle, day) for arm in endpoint.arms}
+    matured, losses, pairs = _mature(project, endpoint, day, before, joined)
+    state, findings = _watched(project, endpoint, day, before, losses)
+    on_endpoint = [p for p in (*before.pairs, *pairs) if p.champion == endpoint.champion.bundle and p.other in joined]
+    compared = []
+    for arm in endpoint.arms[1:]:
+        days = [p for p in on_endpoint if p.other == arm.bundle]
+        if days and any(p.other == arm.bundle for p in pairs):
+            finding = _comparison(project, endpoint, arm, days, day)
+            findings.append(finding)
+            compared.append(Compared(arm.bundle, finding.verdict, len(days), finding.id))
+    state = msgspec.structs.replace(
+        state,
+        matured=matured,
+        pairs=tuple(on_endpoint),
+        joined=joined,
+        new_rows=before.new_rows + sum(len(each) for _, each in losses),
+    )
+    return Observed(state, findings, tuple(compared))
+
+
+def _watched(
+    project: Project, endpoint: Endpoint, day: int, before: State, losses: list[tuple[int, NDArray[np.float64]]]
+) -> tuple[State, list[Finding]]:
+    """Run the monitors on the champion's answers of the day; a new champion is held against its own reference."""
+    champion = endpoint.champion.bundle
+    reference = _reference(project, champion)
+    if reference is None:
+        return before, []
+    is_new = before.watched != champion
+    state = WatchState.fresh(before.watch.incidents) if is_new else before.watch
+    zone = project.file.data.time_zone
+    start, end = day_start(day, zone), day_start(day + 1, zone)
+    groups = [history.in_event_order(g) for g in history.champions(project.log, start, end) if g.bundle == champion]
+    block = Block(
+        day=day,
+        start=start,
+        end=end,
+        frame=groups[0].frame if groups else {},
+        outputs=groups[0].outputs if groups else None,
+        matured=() if is_new and before.watched is not None else losses,
+    )
+    known = {c.name for c in project.records.get(Bundle, champion).inputs}
+    assert not groups or known <= set(groups[0].frame), "the log holds what the bundle reads"
+    settings = settings_of(project.file.monitor)
+    after, findings = watch(reference, state, block, settings, stamp=_Stamp(project, champion, f"watch {day}"))
+    return msgspec.structs.replace(before, watched=champion, watch=after), findings
+
+
+def _mature(
+    project: Project, endpoint: Endpoint, day: int, before: State, joined: dict[str, int]
+) -> tuple[int | None, list[tuple[int, NDArray[np.float64]]], list[PairedDay]]:
+    """Return the last mature day, the champion's losses on each newly mature day, and the paired days."""
+    zone, now = project.file.data.time_zone, project.clock.now()
+    delay = duration(project.file.data.label_delay)
+    last = day
+    while day_start(last + 1, zone) + delay > now:
+        last -= 1
+    first = before.matured + 1 if before.matured is not None else min(joined.values())
+    losses, pairs = [], []
+    for mature in range(first, last + 1):
+        start, end = day_start(mature, zone), day_start(mature + 1, zone)
+        groups = history.answers(project.log, start, end)
+        known = history.labels(project.log, known_by=now, since=start)
+        champion = next((g for g in groups if g.role == "champion" and g.bundle == endpoint.champion.bundle), None)
+        if champion is None:
+            continue
+        champion = _labelled(history.in_event_order(champion), known)
+        if not champion.ids:
+            continue
+        target = history.targets(champion.ids, known)
+        loss = _losses(project.file.project.task, target, champion.outputs)
+        losses.append((mature, loss))
+        for arm in endpoint.arms[1:]:
+            if joined[arm.bundle] <= mature:
+                other = _losses(project.file.project.task, target, _other(project, arm, groups, champion))
+                paired = pair(np.full(len(loss), mature), loss, other)
+                pairs.append(PairedDay(mature, champion.bundle, arm.bundle, float(paired.differences[0]), len(loss)))
+    return max(last, first - 1) if before.matured is None else max(last, before.matured), losses, pairs
+
+
+def _labelled(group: Answers, known: dict[str, float]) -> Answers:
+    kept = [i for i, identity in enumerate(group.ids) if identity in known]
+    return history.select(group, np.asarray(kept, np.int64))
+
+
+def _other(project: Project, arm: Arm, groups: list[Answers], champion: Answers) -> NDArray[np.float64]:
+    """Return the shadow's answers to the champion's rows; what a stopped server left out is computed from the inputs.
+
+    The graph answers a row the same whatever its batch (the bundle's certificate says so), so it does not matter
+    which of the two an answer is.
+    """
+    scored = {
+        identity: output
+        for group in groups
+        if group.bundle == arm.bundle and group.role != "champion"
+        for identity, output in zip(group.ids, group.outputs.tolist(), strict=True)
+    }
+    outputs = np.asarray([scored.get(identity, np.nan) for identity in champion.ids], np.float64)
+    left = np.flatnonzero(np.isnan(outputs))
+    if len(left):
+        model = load.load(project.records.get(Bundle, arm.bundle), project.blobs, keys.trusted(project.keys))
+        outputs[left] = model.predict(take(champion.frame, left))
+    return outputs
+
+
+def _losses(task: Task, target: NDArray[np.float64], outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    return metrics.per_row("log_loss" if task == "classification" else "squared", target, outputs)
+
+
+def _comparison(project: Project, endpoint: Endpoint, arm: Arm, days: list[PairedDay], day: int) -> Finding:
+    section = project.file.experiment
+    found = compare(
+        np.asarray([paired.difference for paired in days]), alpha=section.alpha, min_blocks=section.min_blocks
+    )
+    zone = project.file.data.time_zone
+    who = "the challenger" if arm.role == "challenger" else "the displaced champion"
+    stamp = _Stamp(project, arm.bundle, f"compare {day} {endpoint.champion.bundle}")
+    return stamp(
+        question=f"comparison: is {who} better than the champion?",
+        subject=arm.bundle,
+        method=f"paired losses, means of event days, anytime-valid test of symmetry (e-value), alpha {section.alpha:g}",
+        estimate=found.estimate,
+        low=found.low,
+        high=found.high,
+        evidence=found.evidence,
+        limit=found.limit,
+        verdict=found.verdict,
+        n=found.n,
+        start=day_start(days[0].day, zone),
+        end=day_start(days[-1].day + 1, zone),
+        says=_said(who, found),
+    )
+
+
+def _said(who: str, found: Comparison) -> str:
+    if found.verdict == "undecided":
+        return f"After {found.n} days {who} is not told apart from the champion (mean gain {found.estimate:+.4f} a row)"
+    return (
+        f"Over {found.n} days {who} is {found.verdict} than the champion: mean gain {found.estimate:+.4f} a row, "
+        f"evidence {found.evidence:.3g} against a limit of {found.limit:g}"
+    )
+
+
+def _reference(project: Project, bundle: str) -> Reference | None:
+    record = project.records.get(Bundle, bundle)
+    blob = next((file.blob for file in record.files if file.path == manifest.REFERENCE), None)
+    if blob is None:
+        return None
+    return msgspec.json.decode(project.blobs.path(blob).read_bytes(), type=Reference)
+
+
+class _Stamp:
+    """Makes Findings whose ids follow from the step, the question and the subject."""
+
+    def __init__(self, project: Project, bundle: str, key: str) -> None:
+        self._project = project
+        self._bundle = bundle
+        self._key = key
+
+    def __call__(
+        self,
+        *,
+        question: str,
+        subject: str,
+        method: str,
+        estimate: float | None,
+        low: float | None,
+        high: float | None,
+        evidence: float | None,
+        limit: float | None,
+        verdict: Verdict,
+        n: int,
+        start: datetime,
+        end: datetime,
+        says: str,
+    ) -> Finding:
+        now = self._project.clock.now()
+        return Finding(
+            id=derived(now, self._project.name, self._key, question, subject, end.isoformat()),
+            project=self._project.name,
+            at=now,
+            by="loop",
+            parents=(self._bundle,),
+            question=question,
+            subject=subject,
+            method=method,
+            estimate=estimate,
+            low=low,
+            high=high,
+            evidence=evidence,
+            limit=limit,
+            verdict=verdict,
+            n=n,
+            start=start,
+            end=end,
+            says=says,
+        )

@@ -1,0 +1,160 @@
+"""The learning side's walk: rows become a dataset, features, a run, and a signed bundle.
+
+    source ─► freeze ─► Dataset ─► search ─► Settings ─► train ─► FeatureSet, Run, Bundle ─► first: champion
+                            ▲                   │                                            later: candidate.py
+       logged rows with known labels            └── a retraining reuses the settings of the champion's run
+
+Search and train are durable steps: the same dataset, code and settings are never computed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from kaizen.core import plugins
+from kaizen.core.errors import NotFoundError
+from kaizen.core.ports import Framework
+from kaizen.core.project import Project
+from kaizen.core.projectfile import search_budget
+from kaizen.core.records import Bundle, Dataset
+from kaizen.data import columns as typed
+from kaizen.data import leaks, profile, snapshot, tables, validate
+from kaizen.data.leaks import Leak
+from kaizen.data.validate import Violation
+from kaizen.features.fit import required
+from kaizen.learn.problem import Settings
+from kaizen.learn.search import Trial, best, search
+from kaizen.loop import candidate
+from kaizen.loop.journal import Journal
+from kaizen.loop.material import Material, definition_of, material
+from kaizen.loop.train import train
+
+Note: TypeAlias = Callable[[str], None]
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """What a walk came to."""
+
+    dataset: str
+    run: str
+    bundle: str
+    version: int
+    says: str
+
+
+class Searched(msgspec.Struct, frozen=True):
+    """What a search came to: its trials, and the settings of the best."""
+
+    trials: tuple[Trial, ...]
+    settings: Settings
+
+
+def learn(project: Project, *, note: Note = lambda _: None) -> Learned:
+    """Return the model found in the project's rows, packed, registered and, if it is the first, champion.
+
+    With an endpoint that has a champion already, the new bundle has to pass the gates and goes to shadow.
+
+    Raises
+    ------
+    KaizenError
+        Rows, declaration or target do not allow it; nothing is registered then.
+    """
+    journal = Journal(project)
+    note("reading and validating")
+    dataset = frozen(project)
+    rows = material(project, dataset)
+    note(f"searching over {', '.join(project.file.learn.algorithms)}")
+    settings = journal.step(
+        "search",
+        (dataset.id, rows.definition_id, project.file.learn),
+        lambda _: _search(project, rows, note),
+        Searched,
+    ).settings
+    note(f"training {settings.algorithm}")
+    trained = train(project, journal, rows, settings)
+    candidate.enter(project, journal, trained, rows, key=f"learn {dataset.id}", by="learn")
+    bundle = project.records.get(Bundle, trained.bundle)
+    return Learned(dataset.id, trained.run, trained.bundle, bundle.version, trained.says)
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """What a look at the source came to: how many rows, what is odd about them, and who may know the answer."""
+
+    rows: int
+    violations: tuple[Violation, ...]
+    leaks: tuple[Leak, ...]
+
+    @property
+    def says(self) -> str:
+        """One sentence for people."""
+        named = ", ".join(leak.column for leak in self.leaks) or "none"
+        return f"{self.rows:,} rows, {len(self.violations)} rules broken; columns that know the answer: {named}"
+
+
+def looked_at(project: Project, *, source: str | None = None) -> Looked:
+    """Return what validation says of the project's source, or of another table held against it.
+
+    The rules are those that the source suggests and `[data.rules]` overrides. Every column is looked at for
+    knowledge of the answer, those declared under `outcome` too.
+    """
+    file = project.file
+    with tables.connect(file, project.folder) as sql:
+        columns = typed.columns_of(sql, file=file)
+        found = profile.profile(sql, "rows", columns)
+        rules = validate.infer(found, file)
+        named = leaks.leaks(sql, "rows", columns, file=file, wanted=[column.name for column in columns])
+        if source is None:
+            broken = validate.check(sql, "rows", rules, at=project.clock.now())
+            return Looked(found.rows, tuple(broken), tuple(named))
+    other = msgspec.structs.replace(file, data=msgspec.structs.replace(file.data, source=source))
+    with tables.connect(other, project.folder) as sql:
+        broken = validate.check(sql, "rows", rules, at=project.clock.now())
+        row = sql.execute("SELECT count(*) FROM rows").fetchone()
+    return Looked(int(row[0]) if row else 0, tuple(broken), tuple(named))
+
+
+def frozen(project: Project) -> Dataset:
+    """Return the source's rows as a dataset, validated; rows without a target are left out."""
+    file = project.file
+    with tables.connect(file, project.folder) as sql:
+        columns = typed.columns_of(sql, file=file)
+        definition = definition_of(project, columns)
+        leaks.refuse(leaks.leaks(sql, "rows", columns, file=file, wanted=required(definition)), where=file.data.source)
+        wanted = [column for column in columns if column.name not in file.data.ignore]
+        target = '"' + file.data.target.replace('"', '""') + '"'
+        dataset = snapshot.freeze(
+            sql,
+            f"SELECT * FROM rows WHERE {target} IS NOT NULL",
+            columns=wanted,
+            file=file,
+            blobs=project.blobs,
+            at=project.clock.now(),
+            by="learn",
+        )
+    return kept(project, dataset)
+
+
+def kept(project: Project, dataset: Dataset) -> Dataset:
+    """Store a dataset unless these very rows are stored already; return the stored record."""
+    try:
+        return project.records.get(Dataset, dataset.id)
+    except NotFoundError:
+        project.records.put([dataset])
+        return dataset
+
+
+def _search(project: Project, rows: Material, note: Note) -> Searched:
+    section = project.file.learn
+    frameworks: dict[str, Framework] = {name: plugins.load("framework", name)() for name in section.algorithms}
+
+    def told(trial: Trial) -> None:
+        score = "failed" if trial.score is None else f"{rows.problem.metric} {trial.score:.4f}"
+        note(f"trial {trial.number + 1}: {trial.settings.algorithm}, {score}, {trial.seconds:.1f} s")
+
+    trials = search(
+        rows.problem, frameworks, rows.featurise, search_budget(section.budget), section.seed, on_trial=told
+    )
+    return Searched(tuple(trials), best(rows.problem, trials).settings)

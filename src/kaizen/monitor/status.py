@@ -1,0 +1,34 @@
+"""What is watched, what is open and what the last windows said: read from the Findings alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from kaizen.core.records import Finding
+from kaizen.monitor import drift, performance, quality
+
+_SUMMARIES = (drift.SUMMARY, quality.SUMMARY, performance.SUMMARY)
+_QUESTIONS = (drift.QUESTION, quality.QUESTION, performance.QUESTION)
+
+
+class MonitorStatus(msgspec.Struct, frozen=True):
+    """The Findings that opened what is still open, in order of time, and the latest summary of each kind."""
+
+    open: tuple[Finding, ...]
+    latest: tuple[Finding, ...]
+
+
+def status(findings: Iterable[Finding]) -> MonitorStatus:
+    """Return where the monitors stand after these Findings, given in order of time; others are passed over."""
+    opened: dict[tuple[str, str], Finding] = {}
+    latest: dict[str, Finding] = {}
+    for finding in findings:
+        if finding.question in _SUMMARIES:
+            latest[finding.question] = finding
+        elif finding.question in _QUESTIONS:
+            opened.pop((finding.question, finding.subject), None)
+            if finding.verdict != "resolved":
+                opened[finding.question, finding.subject] = finding
+    return MonitorStatus(tuple(opened.values()), tuple(latest[name] for name in _SUMMARIES if name in latest))

@@ -1,0 +1,110 @@
+"""What turned out to be true: ``POST /v1/feedback``, answered when the labels are in the log.
+
+{"id": …, "value": true | 0 | 3.2, "at": "2013-06-01T12:00:00Z"}      one label; at: when it became known
+{"labels": [{…}, …]}                                                  several
+one label a line, with the content type application/x-ndjson          many
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import msgspec
+
+from kaizen.core.clock import Clock, to_us
+from kaizen.core.errors import RequestError
+from kaizen.core.ports import Log
+from kaizen.core.records import LabelBatch
+from kaizen.graph.rows import parse_time
+from kaizen.serve.message import Request
+from kaizen.serve.reader import explained
+from kaizen.serve.rows import PredictionId
+
+
+class _Label(msgspec.Struct, forbid_unknown_fields=True):
+    id: PredictionId
+    value: bool | float
+    at: str | int | None = None
+
+
+class _Labels(msgspec.Struct, forbid_unknown_fields=True):
+    labels: list[_Label]
+
+
+class Feedback:
+    """Takes labels: all of a request, or none.
+
+    Parameters
+    ----------
+    log
+        Where labels go.
+    clock
+        Tells when a label became known that does not say.
+    """
+
+    def __init__(self, log: Log, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._one = msgspec.json.Decoder(_Label)
+        self._many = msgspec.json.Decoder(_Labels)
+        self.labels = 0
+        self.log_failures = 0
+
+    def handle(self, request: Request) -> None:
+        """Log the labels, then answer how many they are."""
+        labels, path = self._read(request)
+        now_us = to_us(self._clock.now())
+        batch = LabelBatch(
+            ids=[label.id for label in labels],
+            values=[_finite(label, path, index) for index, label in enumerate(labels)],
+            at=[_moment(label, now_us, path, index) for index, label in enumerate(labels)],
+        )
+        if labels:
+            try:
+                self._log.append(batch)
+            except Exception as err:  # whatever it is, nothing may be acknowledged that is not logged
+                self.log_failures += 1
+                what = f"the log cannot be written: {err}"
+                raise RequestError(what, status=503, fix="free its disk; no label was taken") from err
+        self.labels += len(labels)
+        request.reply(b'{"accepted":%d}' % len(labels))
+
+    def _read(self, request: Request) -> tuple[list[_Label], Callable[[int], str]]:
+        kind = request.head.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind in (b"application/x-ndjson", b"application/jsonl", b"application/jsonlines"):
+            lines = [line for line in request.body.splitlines() if line.strip()]
+            return [self._line(line, index) for index, line in enumerate(lines)], lambda index: f"line {index + 1}"
+        # One label has "id", several are in "labels": the body's own shape says which decoder to believe.
+        try:
+            return self._many.decode(request.body).labels, lambda index: f"labels[{index}]"
+        except (msgspec.MsgspecError, ValueError, RecursionError) as many:
+            try:
+                return [self._one.decode(request.body)], lambda _: ""
+            except (msgspec.MsgspecError, ValueError, RecursionError) as one:
+                err, fields = (many, ("labels",)) if b'"labels"' in request.body else (one, _Label.__struct_fields__)
+                raise explained(err, fields) from one
+
+    def _line(self, line: bytes, index: int) -> _Label:
+        try:
+            return self._one.decode(line)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as err:
+            wrong = explained(err, _Label.__struct_fields__)
+            raise RequestError(wrong.what, where=f"line {index + 1}: {wrong.where}") from err
+
+
+def _finite(label: _Label, path: Callable[[int], str], index: int) -> float:
+    value = float(label.value)
+    if not math.isfinite(value):
+        raise RequestError("expected a finite number or a boolean", where=f"{path(index)}.value".lstrip("."))
+    return value
+
+
+def _moment(label: _Label, now_us: int, path: Callable[[int], str], index: int) -> int:
+    if label.at is None:
+        return now_us
+    try:
+        return parse_time(label.at)
+    except (ValueError, OverflowError) as err:
+        what = "expected an ISO 8601 time or microseconds since 1970"
+        raise RequestError(what, where=f"{path(index)}.at".lstrip(".")) from err

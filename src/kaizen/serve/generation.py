@@ -1,0 +1,154 @@
+"""The models of one revision, loaded and warm: what a request is answered with from start to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaizen.core.errors import BundleError
+from kaizen.core.records import Arm, Bundle, Column, Endpoint
+from kaizen.graph.frame import Feeds
+from kaizen.serve.reader import Reader, union
+from kaizen.serve.router import Router
+
+_WARM_ROWS: Final = 64
+_FORGET: Final = 0.05  # weight of the newest batch in the cost of a row
+
+
+class Model(Protocol):
+    """A loaded bundle, as `Server` needs it. `run` is called from one thread at a time."""
+
+    @property
+    def bundle(self) -> Bundle:
+        """What it was loaded from."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[Column, ...]:
+        """The raw columns that it reads."""
+        ...
+
+    def run(self, feeds: Mapping[str, NDArray[Any]], /) -> NDArray[Any]:
+        """Return one answer a row, (rows,), from tensors grouped by type."""
+        ...
+
+
+class LiveArm:
+    """An arm with its model, its share of the traffic, and what its batches cost."""
+
+    def __init__(self, arm: Arm, model: Model, reader: Reader, propensity: float) -> None:
+        self.arm = arm
+        self.model = model
+        self.bundle = model.bundle
+        self.propensity = propensity
+        self.rows = 0  # scored so far
+        self.shadows: tuple[LiveArm, ...] = ()  # what is scored behind each of its batches
+        self.reader = reader
+        self._selection = reader.selection(model.inputs)
+        self._fixed_s = 0.0
+        self._row_s = 0.0
+        self.tail = f',"bundle":"{self.bundle.id}","arm":"{arm.role}"}}'  # how its answers to plain rows end
+
+    def score(self, feeds: Feeds) -> NDArray[np.float64]:
+        """Return the model's answers, (rows,), and learn what they cost."""
+        if self._selection is not None:
+            feeds = {group: feeds[group][:, index] for group, index in self._selection.items()}
+        start = time.perf_counter()
+        outputs = np.asarray(self.model.run(feeds), np.float64)
+        rows = len(outputs)
+        per_row_s = max(0.0, time.perf_counter() - start - self._fixed_s) / max(rows, 1)
+        self._row_s += _FORGET * (per_row_s - self._row_s)
+        return outputs
+
+    def estimate_s(self, rows: int) -> float:
+        """Return how long a batch of so many rows will take, in seconds."""
+        return self._fixed_s + self._row_s * rows
+
+    def warm_up(self) -> None:
+        """Run the model on rows of missing values, which every model takes; learn the cost from the second runs."""
+        one, many = self.reader.missing(1), self.reader.missing(_WARM_ROWS)
+        for feeds in (one, many):
+            outputs = self.score(feeds)
+            rows = 1 if feeds is one else _WARM_ROWS
+            if outputs.shape != (rows,):
+                raise BundleError(f"its graph answers {rows} rows with shape {outputs.shape}", where=self.bundle.id)
+        self._fixed_s = min(_seconds(self.model.run, self._selected(one)) for _ in range(3))
+        many_s = min(_seconds(self.model.run, self._selected(many)) for _ in range(2))
+        self._row_s = max(0.0, many_s - self._fixed_s) / (_WARM_ROWS - 1)
+
+    def _selected(self, feeds: Feeds) -> Feeds:
+        if self._selection is None:
+            return feeds
+        return {group: feeds[group][:, index] for group, index in self._selection.items()}
+
+
+class Generation:
+    """One revision of the endpoint, ready to answer.
+
+    Parameters
+    ----------
+    endpoint
+        The revision.
+    models
+        The loaded model of each arm's bundle.
+    """
+
+    def __init__(self, endpoint: Endpoint, models: Mapping[str, Model]) -> None:
+        self.endpoint = endpoint
+        self.models = models
+        answering = [arm for arm in endpoint.arms if arm.share > 0]
+        if not answering:
+            raise BundleError(f"no arm of revision {endpoint.revision} has a share", where=endpoint.name)
+        answering.sort(key=lambda arm: arm.role != "champion")
+        required = models[answering[0].bundle].inputs
+        self.reader = Reader(union([required, *(models[arm.bundle].inputs for arm in endpoint.arms)]), len(required))
+        self.router = Router(endpoint.name, answering)
+        self.arms = tuple(
+            LiveArm(arm, models[arm.bundle], self.reader, propensity)
+            for arm, propensity in zip(answering, self.router.propensities, strict=True)
+        )
+        beside = [arm for arm in endpoint.arms if arm.share == 0]
+        self.shadows = tuple(LiveArm(arm, models[arm.bundle], self.reader, 0.0) for arm in beside)
+        for arm in self.arms:
+            arm.shadows = self.shadows
+        self.says = f'"endpoint":"{endpoint.name}","revision":{endpoint.revision}'
+
+    @property
+    def output(self) -> str:
+        """The name of the answer: "probability" or "value"."""
+        return self.arms[0].bundle.output
+
+    def bundles(self) -> dict[str, str]:
+        """Return the bundle of each role."""
+        return {arm.arm.role: arm.bundle.id for arm in (*self.arms, *self.shadows)}
+
+    def arms_of(self, units: Sequence[str]) -> list[LiveArm]:
+        """Return the arm that answers each of these units."""
+        if len(self.arms) == 1:
+            return [self.arms[0]] * len(units)
+        return [self.arms[self.router.arm_of(unit)] for unit in units]
+
+
+def prepare(endpoint: Endpoint, load: Callable[[str], Model], loaded: Mapping[str, Model]) -> Generation:
+    """Return the revision's models loaded and warm; those that are `loaded` already are used again.
+
+    Raises
+    ------
+    KaizenError
+        A bundle cannot be loaded or does not answer; nothing has changed then.
+    """
+    models = {arm.bundle: loaded.get(arm.bundle) or load(arm.bundle) for arm in endpoint.arms}
+    generation = Generation(endpoint, models)
+    for arm in (*generation.arms, *generation.shadows):
+        arm.warm_up()
+    return generation
+
+
+def _seconds(run: Callable[[Feeds], object], feeds: Feeds) -> float:
+    start = time.perf_counter()
+    run(feeds)
+    return time.perf_counter() - start

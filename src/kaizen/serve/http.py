@@ -1,0 +1,385 @@
+"""HTTP/1.1 on asyncio: framing, order, limits and time-outs; what a request means is none of its business.
+
+    bytes ─▶ head seen before? ──yes──▶ cut out the body ─▶ Request ─▶ route.handle ─▶ request.reply ─▶ bytes
+                    └──no──▶ httptools ───────▲
+
+A client sends the same head again and again, so a head is parsed once and found again by its bytes. Answers
+leave in the order of their requests, whenever they are ready. Nothing here makes a task or awaits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+from urllib.parse import unquote
+
+import httptools
+import msgspec
+
+from kaizen.core.errors import RequestError
+from kaizen.serve.message import JSON, Head, Request, Route, error_body, response
+
+logger = logging.getLogger("kaizen.serve")
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one client may ask of the process."""
+
+    body_bytes: int = 64 << 20
+    head_bytes: int = 32 << 10
+    headers: int = 100
+    head_s: int = 10  # for a whole head
+    idle_s: int = 75  # between requests; for an answer to be read
+    body_bytes_per_s: int = 16 << 10  # slower than this, after `head_s`, is too slow
+    buffered_bytes: int = 512 << 20  # half-sent bodies of all connections together
+    connections: int = 10_000
+    pipelined: int = 256  # requests of one connection that wait for their answers
+
+
+class Listener:
+    """The connections of one server, and what they share.
+
+    Parameters
+    ----------
+    resolve
+        Gives the route of a method and a path; called once for each distinct head.
+    limits
+        What one client may ask.
+    """
+
+    def __init__(self, resolve: Callable[[str, str], Route], limits: Limits) -> None:
+        self.resolve = resolve
+        self.limits = limits
+        self.connections: set[Connection] = set()
+        self.heads: dict[bytes, Head] = {}
+        self.broken = Route("broken", _refuse_broken)
+        self.buffered_bytes = 0
+        self.waiting = 0  # requests without an answer yet
+        self.draining = False
+        self.tick()
+
+    def tick(self) -> None:
+        """Do what is due once a second: the date, and the time-outs."""
+        self.date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()
+        self.prefix = b"HTTP/1.1 200 OK\r\ndate: %b\r\ncontent-type: application/json\r\n" % self.date
+        for connection in tuple(self.connections):
+            connection.tick()
+
+    def drain(self) -> None:
+        """Answer what is here, take nothing more: each connection closes behind its last answer."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.close_if_quiet()
+
+    def remember(self, raw: bytes, head: Head) -> None:
+        """Keep a parsed head for the next request with the same bytes."""
+        if len(self.heads) >= 1024:
+            self.heads.clear()
+        self.heads[raw] = head
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection; also the parser's set of callbacks."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._limits = listener.limits
+        self._heads = listener.heads
+        self._transport: asyncio.Transport
+        self._parser = httptools.HttpRequestParser(self)
+        self._queue: deque[Request] = deque()  # requests without a sent answer, oldest first
+        self._between = True  # no request is half-read
+        self._closing = False  # an answer that closes is on its way: what comes in is thrown away
+        self._lost = False
+        self._held = False  # the client does not read its answers, so nothing more is read from it
+        self._heard = True  # since the last tick
+        self._quiet_s = 0
+        self._partial_s = 0
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._arrived_ns = 0
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._head: Head | None = None
+        self._raw_head = b""  # of the request being read, where it came whole
+        self._body: list[bytes] = []
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, unless there are too many connections already."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._listener.connections.add(self)
+        if len(self._listener.connections) > self._limits.connections:
+            self._refuse(RequestError("too many connections", status=503, fix="try again in a second"))
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's signature)
+        """Forget the client; answers that are still due go nowhere."""
+        self._lost = True
+        self._listener.connections.discard(self)
+        self._listener.waiting -= len(self._queue)
+        self._listener.buffered_bytes -= self._body_bytes
+        self._queue.clear()
+
+    def eof_received(self) -> bool:
+        """Keep the way back open while answers are due."""
+        if self._queue and not self._closing:
+            self._closing = True
+            return True
+        return False
+
+    def pause_writing(self) -> None:
+        """Read nothing more from a client that does not read its answers."""
+        self._held = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._held = False
+        self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Take the requests out of the bytes; the answers to them come later."""
+        self._heard = True
+        if self._closing:
+            return
+        self._arrived_ns = time.perf_counter_ns()
+        start = 0
+        while self._between:
+            blank = data.find(b"\r\n\r\n", start)
+            raw = data[start : blank + 4] if blank > 0 else b""
+            head = self._heads.get(raw)
+            if head is None or len(data) < blank + 4 + head.length:
+                self._raw_head = raw
+                break
+            end = blank + 4 + head.length
+            self._begin(head, data[blank + 4 : end])
+            if end == len(data):
+                return
+            start = end
+        if not self._closing:
+            self._parse(data[start:] if start else data)
+
+    # What httptools calls
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        self._between = False
+        self._partial_s = self._head_bytes = 0
+        self._url = b""
+        self._headers = {}
+        self._head = None
+        self._body = []
+
+    def on_url(self, url: bytes) -> None:
+        """Take (a part of) the address."""
+        self._url += url
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; of one that is repeated the last counts."""
+        self._headers[name.lower()] = value
+        self._count(len(name) + len(value))
+        if len(self._headers) > self._limits.headers:
+            raise RequestError(f"more than {self._limits.headers} headers", status=431)
+
+    def on_headers_complete(self) -> None:
+        """Know what is asked, and refuse a body that is too large before it comes."""
+        method = self._parser.get_method().decode("ascii")
+        old = self._parser.get_http_version() == "1.0"
+        keep_alive = self._parser.should_keep_alive()
+        path = unquote(self._url.partition(b"?")[0].decode("latin-1"))
+        head = Head(method, path, self._headers, keep_alive=keep_alive, old=old)
+        head.route = self._listener.resolve(method, path)
+        head.length = int(self._headers.get(b"content-length", 0))
+        self._head = head
+        if head.length > self._limits.body_bytes:
+            raise self._too_large()
+        if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._queue:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._body.append(body)
+        self._body_bytes += len(body)
+        self._listener.buffered_bytes += len(body)
+        if self._body_bytes > self._limits.body_bytes:
+            raise self._too_large()
+        if self._listener.buffered_bytes > self._limits.buffered_bytes:
+            raise RequestError("the server holds too many half-sent requests", status=503, fix="try again in a second")
+
+    def on_message_complete(self) -> None:
+        """Hand the request over."""
+        head = self._head
+        if head is None:
+            raise RequestError("not a request", status=400)
+        self._let_go()
+        self._between = True
+        raw, self._raw_head = self._raw_head, b""
+        body = b"".join(self._body)
+        self._body = []
+        if _is_plain(raw, head):
+            self._listener.remember(raw, head)
+        if not self._closing:
+            self._begin(head, body)
+
+    # Inside
+
+    def _begin(self, head: Head, body: bytes) -> None:
+        request = Request(self, head, body, self._arrived_ns)
+        self._queue.append(request)
+        self._listener.waiting += 1
+        if not head.keep_alive:
+            self._closing = True
+        try:
+            if b"content-encoding" in head.headers:
+                request.body = _inflated(head.headers[b"content-encoding"], body, self._limits.body_bytes)
+            head.route.handle(request)
+        except RequestError as err:
+            request.refuse(err)
+        except Exception:
+            logger.exception("failed route=%s request_id=%s", head.route.name, head.request_id.decode("latin-1"))
+            request.refuse(RequestError("an error inside the server; its log says more", status=500))
+        if len(self._queue) > self._limits.pipelined and not self._lost:
+            self._transport.pause_reading()
+
+    def answer(self, request: Request, status: int, body: bytes, content_type: bytes, extra: bytes) -> None:
+        """Write an answer, behind those that were asked for before it."""
+        if self._lost:
+            return
+        head = request.head
+        last = not head.keep_alive or self._listener.draining
+        if last:
+            extra += b"connection: close\r\n"
+        elif head.old:
+            extra += b"connection: keep-alive\r\n"
+        if status == 200 and content_type is JSON:
+            answer = b"%b%bcontent-length: %d\r\n\r\n%b" % (self._listener.prefix, extra, len(body), body)
+        else:
+            answer = response(status, body, content_type, extra, self._listener.date)
+        request.answer = answer if head.method != "HEAD" else answer[: -len(body) or None]
+        if self._queue[0] is request:
+            self._write_answers()
+
+    def _write_answers(self) -> None:
+        queue = self._queue
+        while queue and (answer := queue[0].answer) is not None:
+            self._transport.write(answer)
+            queue.popleft()
+            self._listener.waiting -= 1
+        if not queue:
+            if self._closing or self._listener.draining:
+                self._close()
+            elif not self._held and not self._transport.is_reading():
+                self._transport.resume_reading()
+
+    def _close(self) -> None:
+        # A socket closed with unread input resets, and the client may never see the answer: say "no more"
+        # first, throw away what still comes, and close when the client does or at the next but one tick.
+        if self._between or self._lost:
+            self._transport.close()
+            return
+        self._closing = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+            if not self._between and self._head is None:
+                self._count(len(data))
+        except httptools.HttpParserUpgrade as err:
+            # Nothing is upgraded: the request was answered as it is, and the next one starts here.
+            self._parser = httptools.HttpRequestParser(self)
+            rest = data[err.args[0] :]
+            if rest:
+                self._parse(rest)
+        except httptools.HttpParserCallbackError as err:
+            cause = err.__context__
+            self._refuse(cause if isinstance(cause, RequestError) else RequestError("not a request", status=400))
+        except httptools.HttpParserError as err:
+            self._refuse(RequestError(f"not an HTTP request: {err}", status=400))
+        except RequestError as err:
+            self._refuse(err)
+
+    def _count(self, size_bytes: int) -> None:
+        self._head_bytes += size_bytes
+        if self._head_bytes > self._limits.head_bytes:
+            raise RequestError(f"the request line and headers exceed {self._limits.head_bytes} bytes", status=431)
+
+    def _too_large(self) -> RequestError:
+        limit = self._limits.body_bytes
+        return RequestError(f"the body exceeds {limit} bytes", status=413, fix="send the rows in several requests")
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer what is no request, or half of one, and close."""
+        if self._closing:
+            return
+        head = Head("GET", "", {}, keep_alive=False, old=False)
+        head.route = self._listener.broken
+        request = Request(self, head, b"", time.perf_counter_ns())
+        self._queue.append(request)
+        self._listener.waiting += 1
+        self._closing = True
+        self._between = False
+        self._partial_s = 0
+        self._let_go()
+        request.refuse(error)
+
+    def _let_go(self) -> None:
+        self._listener.buffered_bytes -= self._body_bytes
+        self._body_bytes = 0
+
+    def close_if_quiet(self) -> None:
+        """Close, if no answer is due."""
+        if not self._queue:
+            self._transport.close()
+
+    def tick(self) -> None:
+        """Close what has been quiet, slow or stuck for too long; called once a second."""
+        self._quiet_s = 0 if self._heard else self._quiet_s + 1
+        self._heard = False
+        if self._closing and not self._queue:
+            self._partial_s += 1
+            if self._partial_s > 2:
+                self._transport.abort()
+        elif self._held or self._between:
+            if self._quiet_s > self._limits.idle_s and (self._held or not self._queue):
+                self._transport.abort()
+        else:
+            self._partial_s += 1
+            if self._partial_s > self._limits.head_s + self._body_bytes / self._limits.body_bytes_per_s:
+                self._refuse(RequestError("the request did not arrive in time", status=408))
+
+
+def _is_plain(raw: bytes, head: Head) -> bool:
+    """Say whether these bytes are this whole head and nothing else, and frame the next request that starts so."""
+    whole = raw[:1].isalpha() and len(raw) <= 2048 and raw.count(b"\n") == raw.count(b"\r\n")
+    framed = not {b"transfer-encoding", b"expect", b"upgrade", b"x-request-id"} & head.headers.keys()
+    return whole and framed and head.keep_alive
+
+
+def _inflated(encoding: bytes, body: bytes, limit: int) -> bytes:
+    if encoding.lower() == b"identity":
+        return body
+    if encoding.lower() not in (b"gzip", b"deflate"):
+        raise RequestError("unknown content-encoding", status=415, fix="send gzip, deflate or none")
+    inflater = zlib.decompressobj(wbits=47)  # 32 + 15: a gzip or zlib header, whichever is there
+    try:
+        plain = inflater.decompress(body, limit + 1)
+    except zlib.error as err:
+        raise RequestError(f"the body is not what content-encoding says: {err}", status=400) from err
+    if len(plain) > limit:
+        raise RequestError(f"the body exceeds {limit} bytes", status=413)
+    if not inflater.eof:
+        raise RequestError("the compressed body ends too early", status=400)
+    return plain
+
+
+def _refuse_broken(request: Request) -> None:
+    request.reply(error_body(RequestError("not a request")), status=400)

@@ -1,0 +1,122 @@
+"""What the protocol hands to a route and gets back: a parsed head, a request, the bytes of a response."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
+
+from kaizen.core.errors import KaizenError, RequestError
+
+if TYPE_CHECKING:
+    from kaizen.serve.http import Connection
+
+REASONS: Final[Mapping[int, bytes]] = {
+    200: b"OK",
+    400: b"Bad Request",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    411: b"Length Required",
+    413: b"Content Too Large",
+    415: b"Unsupported Media Type",
+    422: b"Unprocessable Content",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    501: b"Not Implemented",
+    503: b"Service Unavailable",
+}
+JSON: Final = b"application/json"
+_BUCKETS: Final = 32  # latencies by power of two of microseconds: 1 us to 35 minutes
+
+Handler: TypeAlias = "Callable[[Request], None]"
+
+
+class Counts:
+    """The figures of a route's answers."""
+
+    __slots__ = ("buckets", "spent_us", "statuses")
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, int] = {}
+        self.buckets = [0] * _BUCKETS  # latencies in microseconds, by `int.bit_length`
+        self.spent_us = 0
+
+
+class Route:
+    """A handler, and the figures of its answers."""
+
+    __slots__ = ("counts", "handle", "name")
+
+    def __init__(self, name: str, handle: Handler) -> None:
+        self.name = name
+        self.handle = handle
+        self.counts = Counts()
+
+
+class Head:
+    """The request line and headers, parsed; a client sends the same head again and again, so they are kept."""
+
+    __slots__ = ("headers", "keep_alive", "length", "method", "old", "path", "request_id", "route")
+
+    def __init__(self, method: str, path: str, headers: dict[bytes, bytes], *, keep_alive: bool, old: bool) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.old = old  # HTTP/1.0, which closes unless told otherwise
+        self.request_id = headers.get(b"x-request-id", b"")[:128]
+        self.length = 0
+        self.route: Route
+
+
+class Request:
+    """One request and its place in the order of its connection's answers."""
+
+    __slots__ = ("answer", "arrived_ns", "body", "connection", "head")
+
+    def __init__(self, connection: Connection, head: Head, body: bytes, arrived_ns: int) -> None:
+        self.connection = connection
+        self.head = head
+        self.body = body
+        self.arrived_ns = arrived_ns
+        self.answer: bytes | None = None
+
+    def reply(self, body: bytes, *, status: int = 200, content_type: bytes = JSON, extra: bytes = b"") -> None:
+        """Send the answer when those before it on this connection are sent; `extra` is whole header lines."""
+        head = self.head
+        counts = head.route.counts
+        spent_us = (time.perf_counter_ns() - self.arrived_ns) // 1000
+        counts.statuses[status] = counts.statuses.get(status, 0) + 1
+        counts.buckets[min(spent_us.bit_length(), _BUCKETS - 1)] += 1
+        counts.spent_us += spent_us
+        if head.request_id:
+            extra += b"x-request-id: %b\r\n" % head.request_id
+        self.connection.answer(self, status, body, content_type, extra)
+
+    def refuse(self, error: KaizenError, *, extra: bytes = b"") -> None:
+        """Send an error as the answer."""
+        status = error.status if isinstance(error, RequestError) else 500
+        if status == 503:
+            extra += b"retry-after: 1\r\n"
+        self.reply(error_body(error), status=status, extra=extra)
+
+
+def error_body(error: KaizenError) -> bytes:
+    """Return the body of an error: `{"error": "<what, where, what to do>"}`, as the Open Inference Protocol has it."""
+    return msgspec.json.encode({"error": str(error).replace("\n  → ", "; ")})
+
+
+def response(status: int, body: bytes, content_type: bytes, extra: bytes, date: bytes) -> bytes:
+    """Return the bytes of a response."""
+    return b"HTTP/1.1 %d %b\r\ndate: %b\r\ncontent-type: %b\r\n%bcontent-length: %d\r\n\r\n%b" % (
+        status,
+        REASONS[status],
+        date,
+        content_type,
+        extra,
+        len(body),
+        body,
+    )

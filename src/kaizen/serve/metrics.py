@@ -1,0 +1,122 @@
+"""``GET /metrics``: plain integers kept on the hot path, given Prometheus' form when somebody asks.
+
+Latencies and batch sizes are counted by power of two, so an observation is one list element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from kaizen.serve.feedback import Feedback
+from kaizen.serve.generation import Generation
+from kaizen.serve.http import Listener
+from kaizen.serve.message import Request, Route
+from kaizen.serve.scoring import Scoring
+from kaizen.serve.swap import Swap
+
+_TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """Collects the server's figures.
+
+    Parameters
+    ----------
+    name
+        The endpoint.
+    generation
+        Gives the generation that answers, or None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        generation: Callable[[], Generation | None],
+        routes: Sequence[Route],
+        listener: Listener,
+        scoring: Scoring,
+        feedback: Feedback,
+        swap: Swap,
+    ) -> None:
+        self._name = name
+        self._generation = generation
+        self._routes = routes
+        self._listener = listener
+        self._scoring = scoring
+        self._feedback = feedback
+        self._swap = swap
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def handle(self, request: Request) -> None:
+        """Answer with every figure."""
+        request.reply(generate_latest(self._registry), content_type=_TEXT)
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the metrics; called by prometheus_client."""
+        yield from self._requests()
+        yield from self._rows()
+        yield from self._log()
+        yield from self._state()
+
+    def _requests(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily("kaizen_requests", "Requests answered.", labels=["route", "status"])
+        seconds = HistogramMetricFamily("kaizen_request_seconds", "From bytes read to answer.", labels=["route"])
+        for route in self._routes:
+            counts = route.counts
+            for status, count in sorted(counts.statuses.items()):
+                requests.add_metric([route.name, str(status)], count)
+            if counts.statuses:
+                buckets = _cumulative(counts.buckets, lambda power: (2**power - 1) / 1e6)
+                seconds.add_metric([route.name], buckets, counts.spent_us / 1e6)
+        yield requests
+        yield seconds
+
+    def _rows(self) -> Iterable[Metric]:
+        scored = CounterMetricFamily("kaizen_rows", "Rows scored, since the revision.", labels=["arm", "bundle"])
+        generation = self._generation()
+        if generation is not None:
+            for arm in (*generation.arms, *generation.shadows):
+                scored.add_metric([arm.arm.role, arm.bundle.id], arm.rows)
+        yield scored
+        batches = _cumulative(self._scoring.batches, lambda power: float(2**power - 1))
+        yield HistogramMetricFamily("kaizen_batch_rows", "Rows a batch.", batches, self._scoring.batch_rows)
+        yield CounterMetricFamily("kaizen_labels", "Labels taken.", self._feedback.labels)
+        queued = GaugeMetricFamily("kaizen_queue_rows", "Rows that wait.", labels=["lane"])
+        for lane, rows in zip(("live", "bulk", "shadow"), self._scoring.batcher.queued_rows, strict=True):
+            queued.add_metric([lane], rows)
+        yield queued
+        yield CounterMetricFamily("kaizen_shadow_dropped_rows", "Not scored: too busy.", self._scoring.shadow_dropped)
+        yield CounterMetricFamily("kaizen_shadow_failed_rows", "Shadow failures.", self._scoring.shadow_failed)
+
+    def _log(self) -> Iterable[Metric]:
+        scoring = self._scoring
+        failures = scoring.log_failures + self._feedback.log_failures
+        yield CounterMetricFamily("kaizen_log_rows", "Predictions written to the log.", scoring.log_rows)
+        yield CounterMetricFamily("kaizen_log_bytes", "Input bytes written to the log.", scoring.log_bytes)
+        yield CounterMetricFamily("kaizen_log_seconds", "Time spent writing the log.", scoring.log_s)
+        yield CounterMetricFamily("kaizen_log_failures", "Batches that could not be written.", failures)
+
+    def _state(self) -> Iterable[Metric]:
+        generation = self._generation()
+        revision = GaugeMetricFamily("kaizen_revision", "The revision that answers.", labels=["endpoint"])
+        revision.add_metric([self._name], 0 if generation is None else generation.endpoint.revision)
+        yield revision
+        yield CounterMetricFamily("kaizen_swaps", "Revisions switched to.", self._swap.swaps)
+        yield CounterMetricFamily("kaizen_swap_failures", "Revisions that did not load.", self._swap.failures)
+        yield GaugeMetricFamily("kaizen_connections", "Open connections.", len(self._listener.connections))
+        yield GaugeMetricFamily("kaizen_requests_waiting", "Requests without an answer.", self._listener.waiting)
+
+
+def _cumulative(counts: Sequence[int], bound: Callable[[int], float]) -> list[tuple[str, float]]:
+    """Return Prometheus buckets of counts by `int.bit_length`: those of power k are at most 2**k - 1."""
+    buckets: list[tuple[str, float]] = []
+    total = 0
+    for power, count in enumerate(counts):
+        total += count
+        buckets.append((repr(bound(power)), total))
+    return [*buckets, ("+Inf", total)]

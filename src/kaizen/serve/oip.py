@@ -1,0 +1,240 @@
+"""The Open Inference Protocol v2 over REST, with the binary tensor extension.
+
+An endpoint is a model; the versions of the model are the versions of the bundles that answer. One tensor is one
+raw column, by its name (see `tensors.py` for datatypes and missing values), and two come back: the answers, FP64,
+and the ids of the predictions, BYTES, by which feedback names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from kaizen.core.errors import RequestError, nearest
+from kaizen.graph.frame import feeds
+from kaizen.serve.generation import Generation, LiveArm
+from kaizen.serve.message import Request
+from kaizen.serve.reader import Inputs, explained
+from kaizen.serve.rows import RowDecoder, chunks
+from kaizen.serve.scoring import Call, Scoring
+from kaizen.serve.tensors import DATATYPES, Tensor, column_of, output
+
+EXTENSIONS: Final = ["binary_tensor_data"]
+PREDICTION_ID: Final = "prediction_id"
+_LENGTH: Final = b"inference-header-content-length"
+
+
+class _Wanted(msgspec.Struct):
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class _Infer(msgspec.Struct):
+    inputs: list[Tensor]
+    id: str | None = None
+    outputs: list[_Wanted] | None = None
+    parameters: dict[str, Any] = {}
+
+
+class OpenInference:
+    """Answers the routes below ``/v2``.
+
+    Parameters
+    ----------
+    name
+        The endpoint.
+    version
+        Of this server.
+    current
+        Gives the generation that answers and its decoder; raises a 503 before there is one.
+    scoring
+        Where calls go.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        current: Callable[[], tuple[Generation, RowDecoder]],
+        scoring: Scoring,
+    ) -> None:
+        self._name = name
+        self._version = version
+        self._current = current
+        self._scoring = scoring
+        self._decoder = msgspec.json.Decoder(_Infer)
+
+    def server(self, request: Request) -> None:
+        """GET /v2."""
+        _send(request, {"name": "kaizen", "version": self._version, "extensions": EXTENSIONS})
+
+    def live(self, request: Request) -> None:
+        """GET /v2/health/live."""
+        _send(request, {"live": True})
+
+    def ready(self, request: Request) -> None:
+        """GET /v2/health/ready."""
+        self._current()
+        _send(request, {"ready": True, "live": True})
+
+    def models(self, request: Request) -> None:
+        """GET /v2/models."""
+        _send(request, {"models": [self._name]})
+
+    def model(self, version: str | None) -> Callable[[Request], None]:
+        """GET /v2/models/{name}[/versions/{version}]."""
+
+        def handle(request: Request) -> None:
+            generation, _ = self._current()
+            _pinned(generation, version)
+            _send(request, _metadata(generation))
+
+        return handle
+
+    def model_ready(self, version: str | None) -> Callable[[Request], None]:
+        """GET /v2/models/{name}[/versions/{version}]/ready."""
+
+        def handle(request: Request) -> None:
+            generation, _ = self._current()
+            _pinned(generation, version)
+            _send(request, {"name": self._name, "ready": True})
+
+        return handle
+
+    def infer(self, version: str | None) -> Callable[[Request], None]:
+        """POST /v2/models/{name}[/versions/{version}]/infer."""
+
+        def handle(request: Request) -> None:
+            generation, decoder = self._current()
+            pinned = _pinned(generation, version)
+            asked, binary = self._read(request)
+            wanted = _wanted(asked, generation.output)
+            inputs = _inputs(generation, asked.inputs, binary)
+            unit, at = asked.parameters.get("unit"), asked.parameters.get("at")
+            if not isinstance(unit, str | None) or not isinstance(at, str | int | None):
+                raise RequestError("expected a text 'unit' and a time 'at'", where="parameters")
+            call = Call(
+                request,
+                generation,
+                sum(chunk.rows for chunk in inputs),
+                finish=lambda done: _answer(done, asked.id, wanted),
+                units=decoder.units(unit, inputs),
+                at=decoder.moments(at, inputs),
+                request_id=asked.id or request.head.request_id.decode("latin-1") or None,
+            )
+            self._scoring.submit(call, inputs, pinned)
+
+        return handle
+
+    def _read(self, request: Request) -> tuple[_Infer, memoryview]:
+        body = request.body
+        told = request.head.headers.get(_LENGTH)
+        end = len(body)
+        if told is not None:
+            if not told.isdigit() or int(told) > end:
+                raise RequestError(f"expected a length up to {end}", where="Inference-Header-Content-Length")
+            end = int(told)
+        try:
+            return self._decoder.decode(body[:end]), memoryview(body)[end:]
+        except (msgspec.MsgspecError, ValueError, RecursionError) as err:
+            raise explained(err) from err
+
+
+def _pinned(generation: Generation, version: str | None) -> LiveArm | None:
+    """Return the arm with this version, None if the router is to choose; raise a 404 naming what exists."""
+    if version is None:
+        return None
+    arms = {str(arm.bundle.version): arm for arm in generation.arms}
+    if version not in arms:
+        raise RequestError(f"there is no version {version[:32]!r}", status=404, fix=f"known: {', '.join(arms)}")
+    return arms[version]
+
+
+def _metadata(generation: Generation) -> dict[str, Any]:
+    inputs = [{"name": c.name, "datatype": DATATYPES[c.type], "shape": [-1]} for c in generation.reader.columns]
+    outputs = [
+        {"name": generation.output, "datatype": "FP64", "shape": [-1]},
+        {"name": PREDICTION_ID, "datatype": "BYTES", "shape": [-1]},
+    ]
+    return {
+        "name": generation.endpoint.name,
+        "versions": [str(arm.bundle.version) for arm in generation.arms],
+        "platform": "onnxruntime_onnx",
+        "inputs": inputs,
+        "outputs": outputs,
+        "properties": {"revision": str(generation.endpoint.revision)} | generation.bundles(),
+    }
+
+
+def _inputs(generation: Generation, tensors: list[Tensor], binary: memoryview) -> list[Inputs]:
+    columns = {column.name: column for column in generation.reader.columns}
+    required = [column.name for column in generation.reader.columns[: generation.reader.required]]
+    rows = tensors[0].shape[0] if tensors and tensors[0].shape else 0
+    if not 0 < rows <= 16_777_216:
+        raise RequestError("expected at least one row", where="inputs")
+    frame: dict[str, Any] = {}
+    place = 0
+    for tensor in tensors:
+        if tensor.name not in columns:
+            raise RequestError(f"unknown input {tensor.name[:64]!r}", where="inputs", fix=nearest(tensor.name, columns))
+        if tensor.name in frame:
+            raise RequestError(f"input {tensor.name!r} occurs twice", where="inputs")
+        size = tensor.parameters.get("binary_data_size")
+        data = None
+        if size is not None:
+            if not isinstance(size, int) or not 0 <= size <= len(binary) - place:
+                raise RequestError("expected a size within the body", where=f"inputs[{tensor.name}].binary_data_size")
+            data = binary[place : place + size]
+            place += size
+        frame[tensor.name] = column_of(tensor, columns[tensor.name], rows, data)
+    absent = [name for name in required if name not in frame]
+    if absent:
+        raise RequestError(f"input {', '.join(map(repr, absent))} is not there", where="inputs")
+    return chunks(Inputs(rows, feeds(generation.reader.columns, generation.reader.filled(frame, rows))))
+
+
+def _wanted(asked: _Infer, name: str) -> list[tuple[str, bool]]:
+    """Return the outputs to send, and whether each is to be binary."""
+    default = asked.parameters.get("binary_data_output") is True
+    if not asked.outputs:
+        return [(name, default), (PREDICTION_ID, default)]
+    for wanted in asked.outputs:
+        if wanted.name not in (name, PREDICTION_ID):
+            fix = f"known: {name}, {PREDICTION_ID}"
+            raise RequestError(f"unknown output {wanted.name[:64]!r}", where="outputs", fix=fix)
+    return [(wanted.name, wanted.parameters.get("binary_data", default) is True) for wanted in asked.outputs]
+
+
+def _answer(call: Call, own_id: str | None, wanted: list[tuple[str, bool]]) -> None:
+    generation = call.generation
+    ids = call.ids or []
+    arms = set(call.arms or generation.arms[:1])
+    arm = next(iter(arms))
+    sent = []
+    for name, binary in wanted:
+        values: Any = ids if name == PREDICTION_ID else call.outputs
+        sent.append(output(name, "BYTES" if name == PREDICTION_ID else "FP64", values, binary=binary))
+    parameters: dict[str, Any] = {"revision": generation.endpoint.revision}
+    if len(arms) == 1:
+        parameters |= {"bundle": arm.bundle.id, "arm": arm.arm.role}
+    body = msgspec.json.encode(
+        {
+            "model_name": generation.endpoint.name,
+            "model_version": str(arm.bundle.version) if len(arms) == 1 else "",
+            "id": call.request_id if own_id is None and call.request_id else own_id or ids[0],
+            "parameters": parameters,
+            "outputs": [tensor for tensor, _ in sent],
+        }
+    )
+    data = b"".join(data for _, data in sent)
+    if not any(binary for _, binary in wanted):
+        call.request.reply(body)
+        return
+    length = b"Inference-Header-Content-Length: %d\r\n" % len(body)
+    call.request.reply(body + data, content_type=b"application/octet-stream", extra=length)
+
+
+def _send(request: Request, body: dict[str, Any]) -> None:
+    request.reply(msgspec.json.encode(body))

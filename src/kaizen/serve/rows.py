@@ -1,0 +1,271 @@
+"""Plain rows: ``POST /v1/predict``.
+
+{"rows": [{column: value}, …],           required; every column of the signature, null where missing
+ "unit": "u" | ["u1", null, …],          default: the declared unit column, else every row is its own unit
+ "ids": ["…", …],                        prediction ids, one a row, for a retry that counts once; default: ULIDs
+ "at": "2013-06-01T12:00:00Z",           event time of rows without one of their own; default: now
+ "id": "…"}                              the caller's own request id; default: the header x-request-id
+
+{"id": …, "endpoint": …, "revision": …,
+ "predictions": [{"id": …, "probability" | "value": …, "bundle": …, "arm": "champion"}, …]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from types import GenericAlias
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from kaizen.core.errors import RequestError
+from kaizen.graph.frame import MISSING_TIME
+from kaizen.graph.rows import parse_time
+from kaizen.serve.generation import Generation
+from kaizen.serve.message import Request
+from kaizen.serve.reader import Inputs, Reader, explained
+from kaizen.serve.scoring import CHUNK, Call, Scoring
+
+PredictionId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+
+_LARGE_BYTES: Final = 256 << 10  # a larger body is read in the thread
+_ERRORS: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+
+
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    unit: str | list[str | None] | None = None
+    ids: list[PredictionId] | None = None
+    at: str | int | None = None
+    id: str | None = None
+
+
+class _AnyRows(_Envelope, forbid_unknown_fields=True, kw_only=True):
+    rows: list[Any]
+
+
+class _RawRows(_Envelope, forbid_unknown_fields=True, kw_only=True):
+    rows: list[msgspec.Raw]
+
+
+class RowDecoder:
+    """Decodes the bodies of one generation; compiled when the generation is prepared.
+
+    Parameters
+    ----------
+    reader
+        The signature.
+    time, unit
+        The columns that hold a row's event time and its unit, where they are inputs.
+    """
+
+    def __init__(self, reader: Reader, time: str | None, unit: str | None) -> None:
+        self._reader = reader
+        self._fast = _typed(reader.row_type)
+        self._any = msgspec.json.Decoder(_AnyRows)
+        self._raw = msgspec.json.Decoder(_RawRows)
+        self._row: msgspec.json.Decoder[Any] = msgspec.json.Decoder(reader.row_type or dict)
+        self._time = next((i for i, column in enumerate(reader.times) if column.name == time), None)
+        self._unit = _unit_reader(reader, unit)
+
+    def decode(self, body: bytes) -> tuple[_Envelope, list[Inputs]]:
+        """Return what is asked and the rows, in chunks; raise `RequestError` with the path of what is wrong."""
+        if self._fast is None:
+            return self._decode_carefully(body)
+        try:
+            asked = self._fast.decode(body)
+            rows = asked.rows
+            return asked, [self._reader.read(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)]
+        except _ERRORS:
+            return self._decode_carefully(body)
+
+    def decode_large(self, body: bytes) -> tuple[_Envelope, list[Inputs]]:
+        """Do the same row by row: one call for a large body would hold the interpreter for its whole length."""
+        if self._fast is None:
+            return self._decode_carefully(body)
+        try:
+            asked = self._raw.decode(body)
+            chunks = [asked.rows[i : i + CHUNK] for i in range(0, len(asked.rows), CHUNK)]
+            return asked, [self._reader.read([self._row.decode(row) for row in chunk]) for chunk in chunks]
+        except _ERRORS:
+            return self._decode_carefully(body)
+
+    def _decode_carefully(self, body: bytes) -> tuple[_Envelope, list[Inputs]]:
+        try:
+            asked = self._any.decode(body)
+        except _ERRORS as err:
+            raise explained(err, _AnyRows.__struct_fields__) from err
+        every = self._reader.read_carefully(asked.rows)
+        return asked, chunks(every)
+
+    def moments(self, at: str | int | None, inputs: Sequence[Inputs]) -> list[int] | None:
+        """Return the event time of each row; None: all are now."""
+        common = MISSING_TIME
+        if at is not None:
+            try:
+                common = parse_time(at)
+            except (ValueError, OverflowError) as err:
+                what = "expected an ISO 8601 time or microseconds since 1970"
+                raise RequestError(what, where="at") from err
+        if self._time is None:
+            return None if at is None else [common] * sum(chunk.rows for chunk in inputs)
+        own: list[int] = []
+        for chunk in inputs:
+            if chunk.feeds is None:
+                own += chunk.times[self._time :: len(self._reader.times)]
+            else:
+                own += chunk.feeds["times"][:, self._time].tolist()
+        return own if common == MISSING_TIME else [common if moment == MISSING_TIME else moment for moment in own]
+
+    def units(self, unit: str | list[str | None] | None, inputs: Sequence[Inputs]) -> list[str | None] | None:
+        """Return the unit of each row, None for a row that is its own; None: they all are."""
+        rows = sum([chunk.rows for chunk in inputs])
+        if isinstance(unit, str):
+            return [unit or None] * rows
+        if unit is not None:
+            if len(unit) != rows:
+                raise RequestError(f"expected {rows} units, one a row, got {len(unit)}", where="unit")
+            return [own or None for own in unit]
+        if self._unit is None:
+            return None
+        return [own for chunk in inputs for own in self._unit(chunk)]
+
+
+class Predict:
+    """Answers plain rows.
+
+    Parameters
+    ----------
+    current
+        Gives the generation that answers and its decoder; raises a 503 before there is one.
+    scoring
+        Where calls go.
+    run
+        The thread that reads large bodies.
+    soon_from_thread
+        The loop's `call_soon_threadsafe`.
+    """
+
+    def __init__(
+        self,
+        current: Callable[[], tuple[Generation, RowDecoder]],
+        scoring: Scoring,
+        thread: Executor,
+        soon_from_thread: Callable[..., object],
+    ) -> None:
+        self._current = current
+        self._scoring = scoring
+        self._thread = thread
+        self._soon_from_thread = soon_from_thread
+
+    def handle(self, request: Request) -> None:
+        """Take a request; the answer follows its batch."""
+        generation, decoder = self._current()
+        if len(request.body) > _LARGE_BYTES:
+            self._thread.submit(self._read_large, request, generation, decoder)
+            return
+        asked, inputs = decoder.decode(request.body)
+        self._submit(request, generation, decoder, asked, inputs)
+
+    def _read_large(self, request: Request, generation: Generation, decoder: RowDecoder) -> None:
+        def go_on() -> None:
+            try:
+                self._submit(request, generation, decoder, *decoded)
+            except RequestError as err:
+                request.refuse(err)
+
+        try:
+            decoded = decoder.decode_large(request.body)
+        except RequestError as err:
+            self._soon_from_thread(request.refuse, err)
+        except Exception:  # a request that is never answered would be worse
+            self._soon_from_thread(request.refuse, RequestError("the body cannot be read", status=400))
+        else:
+            self._soon_from_thread(go_on)
+
+    def _submit(
+        self, request: Request, generation: Generation, decoder: RowDecoder, asked: _Envelope, inputs: list[Inputs]
+    ) -> None:
+        rows = sum([chunk.rows for chunk in inputs])
+        if not rows:
+            raise RequestError("expected at least one row", where="rows")
+        if asked.ids is not None:
+            _check_ids(asked.ids, rows)
+        call = Call(
+            request,
+            generation,
+            rows,
+            finish=_answer,
+            ids=asked.ids,
+            units=decoder.units(asked.unit, inputs),
+            at=decoder.moments(asked.at, inputs),
+            request_id=asked.id or request.head.request_id.decode("latin-1") or None,
+        )
+        self._scoring.submit(call, inputs)
+
+
+def _typed(row_type: type[msgspec.Struct] | None) -> msgspec.json.Decoder[Any] | None:
+    if row_type is None:
+        return None
+    rows = [("rows", GenericAlias(list, row_type))]
+    return msgspec.json.Decoder(
+        msgspec.defstruct("Typed", rows, bases=(_Envelope,), kw_only=True, forbid_unknown_fields=True)
+    )
+
+
+def _answer(call: Call) -> None:
+    ids = call.ids or []
+    generation = call.generation
+    output = generation.output
+    arms = call.arms
+    if arms is None:
+        tail = generation.arms[0].tail
+        rows = [f'{{"id":"{i}","{output}":{v!r}{tail}' for i, v in zip(ids, call.outputs, strict=True)]
+    else:
+        answers = zip(ids, call.outputs, arms, strict=True)
+        rows = [f'{{"id":"{i}","{output}":{v!r}{arm.tail}' for i, v, arm in answers]
+    own = f'"{ids[0]}"' if call.request_id is None else msgspec.json.encode(call.request_id).decode()
+    call.request.reply(f'{{"id":{own},{generation.says},"predictions":[{",".join(rows)}]}}'.encode())
+
+
+def _check_ids(ids: list[str], rows: int) -> None:
+    if len(ids) != rows:
+        raise RequestError(f"expected {rows} prediction ids, one a row, got {len(ids)}", where="ids")
+    if len(set(ids)) != rows:
+        raise RequestError("a prediction id occurs twice", where="ids")
+
+
+def chunks(every: Inputs) -> list[Inputs]:
+    """Return rows in chunks of at most `CHUNK`."""
+    if every.rows <= CHUNK or every.feeds is None:
+        return [every] if every.rows else []
+    feeds = every.feeds
+    starts = range(0, every.rows, CHUNK)
+    parts = [{group: tensor[i : i + CHUNK] for group, tensor in feeds.items()} for i in starts]
+    return [Inputs(min(CHUNK, every.rows - i), part) for i, part in zip(starts, parts, strict=True)]
+
+
+def _unit_reader(reader: Reader, unit: str | None) -> Callable[[Inputs], list[str | None]] | None:
+    """Return what reads the units of rows from their own column, or None if that is no input."""
+    for group, columns in (("strings", reader.strings), ("numbers", reader.numbers)):
+        names = [column.name for column in columns]
+        if unit in names:
+            return partial(_own_units, group=group, place=names.index(unit), width=len(names))
+    return None
+
+
+def _own_units(inputs: Inputs, *, group: str, place: int, width: int) -> list[str | None]:
+    if inputs.feeds is not None:
+        values = inputs.feeds[group][:, place].tolist()
+    else:
+        values = getattr(inputs, group)[place::width]
+    return [_unit_text(value) for value in values]
+
+
+def _unit_text(value: str | float | None) -> str | None:
+    if isinstance(value, str):
+        return value or None
+    if value is None or value != value:  # NaN
+        return None
+    return str(int(value)) if value == int(value) else repr(float(value))

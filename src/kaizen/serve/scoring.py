@@ -1,0 +1,372 @@
+"""From rows to logged answers: parts of requests are batched, scored, logged, and only then answered.
+
+Call (a request) ─┬─ Part (its rows for one arm) ─▶ Batcher ─▶ score ─▶ log.append ─▶ Call.finish
+                  └─ Part …                                               └─▶ ShadowPart, behind the answers
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from kaizen.core.clock import Clock, to_us
+from kaizen.core.errors import KaizenError, RequestError
+from kaizen.core.ids import ulids
+from kaizen.core.ports import Log
+from kaizen.core.records import PredictionBatch
+from kaizen.graph.frame import Feeds, to_log
+from kaizen.serve.batcher import BULK, LIVE, SHADOW, Batcher
+from kaizen.serve.generation import Generation, LiveArm
+from kaizen.serve.message import Request
+from kaizen.serve.reader import Inputs, pick
+
+logger = logging.getLogger("kaizen.serve")
+
+CHUNK: Final = 512  # rows: a larger request is scored in chunks, so that small ones get between
+
+
+class Call:
+    """One request for predictions, until it is answered."""
+
+    __slots__ = (
+        "arms", "at", "error", "finish", "generation", "ids", "outputs", "pending", "request", "request_id", "rows",
+        "units",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        request: Request,
+        generation: Generation,
+        rows: int,
+        *,
+        finish: Callable[[Call], None],
+        ids: list[str] | None = None,
+        units: list[str | None] | None = None,
+        at: list[int] | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        self.request = request
+        self.generation = generation
+        self.rows = rows
+        self.finish = finish
+        self.ids = ids
+        self.units = units  # None: rows without a unit
+        self.at = at  # None: now
+        self.request_id = request_id
+        self.outputs: list[float] = []  # (rows,)
+        self.arms: list[LiveArm] | None = None  # of each row, where one does not answer them all
+        self.error: KaizenError | None = None
+        self.pending = 1
+
+
+class Part:
+    """The rows of a call that one arm answers together."""
+
+    __slots__ = ("call", "inputs", "key", "places", "rows")
+
+    def __init__(self, call: Call, arm: LiveArm, inputs: Inputs, places: Sequence[int] | None) -> None:
+        self.call = call
+        self.key = arm
+        self.inputs = inputs
+        self.places = places  # of its rows in the call; None: it is the whole call
+        self.rows = inputs.rows
+
+
+class ShadowPart:
+    """A batch that was answered, to be scored by another arm as well."""
+
+    __slots__ = ("batch", "inputs", "key", "rows")
+
+    def __init__(self, arm: LiveArm, feeds: Feeds, batch: PredictionBatch) -> None:
+        self.key = arm
+        self.rows = len(batch.ids)
+        self.inputs = Inputs(self.rows, feeds)
+        self.batch = batch
+
+
+Scored: TypeAlias = "tuple[Feeds, list[float]]"
+
+
+class Scoring:
+    """Scores calls in batches and logs every prediction before it is answered.
+
+    Parameters
+    ----------
+    log
+        Where predictions go. Appended to on the loop's thread only.
+    clock
+        Tells the event time of rows that do not have one.
+    soon, soon_from_thread
+        The loop's `call_soon` and `call_soon_threadsafe`.
+    thread
+        An executor with one thread, for long batches.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        clock: Clock,
+        soon: Callable[..., object],
+        soon_from_thread: Callable[..., object],
+        thread: Executor,
+    ) -> None:
+        self._log = log
+        self._clock = clock
+        self.batcher: Batcher[Part | ShadowPart, Scored] = Batcher(
+            score=_score,
+            deliver=self._deliver,
+            estimate_s=lambda part, rows: part.key.estimate_s(rows),
+            soon=soon,
+            soon_from_thread=soon_from_thread,
+            thread=thread,
+        )
+        self.batches = [0] * 24  # by power of two of their rows
+        self.batch_rows = 0
+        self.log_rows = 0
+        self.log_bytes = 0  # of inputs; strings by their length
+        self.log_s = 0.0
+        self.log_failures = 0
+        self.shadow_pending = 0  # rows
+        self.shadow_dropped = 0
+        self.shadow_failed = 0
+
+    def submit(self, call: Call, inputs: Sequence[Inputs], pinned: LiveArm | None = None) -> None:
+        """Take a call and its rows, in chunks of at most `CHUNK`; `call.finish` is called when it is done.
+
+        A `pinned` arm answers all of it; otherwise the router chooses.
+        """
+        lane = LIVE if len(inputs) == 1 else BULK
+        self.batcher.admit(call.rows, lane)
+        if lane == LIVE and len(call.generation.arms) == 1:
+            self.batcher.submit(Part(call, call.generation.arms[0], inputs[0], None), LIVE)
+            return
+        parts = self._split(call, inputs, pinned)
+        call.pending = len(parts)
+        for part in parts:
+            self.batcher.submit(part, lane)
+
+    def _split(self, call: Call, inputs: Sequence[Inputs], pinned: LiveArm | None) -> list[Part]:
+        generation = call.generation
+        if call.ids is None:
+            call.ids = ulids(to_us(self._clock.now()) // 1000, call.rows)
+        units = call.units or [None] * call.rows
+        keys = [identity if unit is None else unit for unit, identity in zip(units, call.ids, strict=True)]
+        call.arms = generation.arms_of(keys) if pinned is None else [pinned] * call.rows
+        call.outputs = [0.0] * call.rows
+        parts: list[Part] = []
+        start = 0
+        for chunk in inputs:
+            places = range(start, start + chunk.rows)
+            for arm in generation.arms:
+                own = [place for place in places if call.arms[place] is arm]
+                if own:
+                    whole = len(own) == chunk.rows
+                    rows = chunk if whole else pick(chunk, [place - start for place in own], generation.reader)
+                    parts.append(Part(call, arm, rows, own))
+            start += chunk.rows
+        return parts
+
+    def _deliver(self, parts: list[Part | ShadowPart], scored: Scored | Exception) -> None:
+        if isinstance(parts[0], ShadowPart):
+            shadows = [part for part in parts if isinstance(part, ShadowPart)]
+            self._deliver_shadows(shadows, scored)
+            return
+        live = [part for part in parts if isinstance(part, Part)]
+        if isinstance(scored, Exception):
+            _fail(live, _refusal(live[0], scored))
+            return
+        feeds, outputs = scored
+        try:
+            batch = self._logged(live, feeds, outputs)
+        except Exception as err:  # whatever it is, nothing may be answered that is not logged
+            self.log_failures += 1
+            logger.error("not logged rows=%d error=%s", len(outputs), err)  # noqa: TRY400 (a full disk needs no traceback)
+            what = f"the prediction log cannot be written: {err}"
+            _fail(live, RequestError(what, status=503, fix="free its disk; nothing was answered"))
+            return
+        _settle(live, outputs)
+        self._shadow(live[0].key, feeds, batch)
+
+    def _logged(self, parts: list[Part], feeds: Feeds, outputs: list[float]) -> PredictionBatch:
+        """Return the batch's record, which is in the log."""
+        arm = parts[0].key
+        call = parts[0].call
+        endpoint = call.generation.endpoint
+        now_us = to_us(self._clock.now())
+        now_ns = time.perf_counter_ns()
+        ids: list[str] = []
+        at: list[int] = []
+        units: list[str | None] = []
+        latency_us: list[int] = []
+        requests: list[str | None] = []
+        fresh = iter(ulids(now_us // 1000, sum([part.rows for part in parts if part.call.ids is None])))
+        for part in parts:
+            call, rows = part.call, part.rows
+            if call.ids is None:
+                call.ids = [next(fresh) for _ in range(rows)]
+            ids += _own(call.ids, part)
+            at += _own(call.at, part) if call.at else [now_us] * rows
+            units += _own(call.units, part) if call.units else [None] * rows
+            latency_us += [(now_ns - call.request.arrived_ns) // 1000] * rows
+            requests += [call.request_id] * rows
+        columns = call.generation.reader.columns
+        numbers, times, strings = to_log(columns, feeds)
+        batch = PredictionBatch(
+            endpoint=endpoint.name,
+            revision=endpoint.revision,
+            bundle=arm.bundle.id,
+            role=arm.arm.role,
+            ids=ids,
+            at=at,
+            units=units,
+            outputs=outputs,
+            propensity=[arm.propensity] * len(ids),
+            latency_us=latency_us,
+            requests=requests,
+            columns=columns,
+            numbers=numbers,
+            times=times,
+            strings=strings,
+        )
+        self._append(batch)
+        arm.rows += len(ids)
+        self.batches[len(ids).bit_length()] += 1
+        self.batch_rows += len(ids)
+        return batch
+
+    def _append(self, batch: PredictionBatch) -> None:
+        start = time.perf_counter()
+        self._log.append(batch)
+        self.log_s += time.perf_counter() - start
+        self.log_rows += len(batch.ids)
+        self.log_bytes += len(batch.numbers) + len(batch.times) + sum(map(len, batch.strings))
+
+    def _shadow(self, arm: LiveArm, feeds: Feeds, batch: PredictionBatch) -> None:
+        for shadow in arm.shadows:
+            try:
+                self.batcher.admit(len(batch.ids), SHADOW)
+            except RequestError:
+                self.shadow_dropped += len(batch.ids)  # live traffic needs the whole core; better this than waiting
+                continue
+            self.shadow_pending += len(batch.ids)
+            self.batcher.submit(ShadowPart(shadow, feeds, batch), SHADOW)
+
+    def _deliver_shadows(self, parts: list[ShadowPart], scored: Scored | Exception) -> None:
+        rows = sum(part.rows for part in parts)
+        self.shadow_pending -= rows
+        arm = parts[0].key
+        error = scored if isinstance(scored, Exception) else self._log_shadows(parts, scored[1])
+        if error is None:
+            arm.rows += rows
+            return
+        # Users have their answers already; the shadow has a gap here, which its log shows.
+        self.shadow_failed += rows
+        logger.warning("shadow failed bundle=%s rows=%d error=%s", arm.bundle.id, rows, error)
+
+    def _log_shadows(self, parts: list[ShadowPart], outputs: list[float]) -> Exception | None:
+        start = 0
+        try:
+            for part in parts:
+                self._append(_beside(part, outputs[start : start + part.rows]))
+                start += part.rows
+        except Exception as err:
+            return err
+        return None
+
+
+def _score(parts: list[Part | ShadowPart]) -> Scored:
+    """Return the tensors and answers of parts of one arm; raise if any answer is no number."""
+    arm = parts[0].key
+    feeds = arm.reader.pack([part.inputs for part in parts])
+    outputs = arm.score(feeds)
+    if not np.isfinite(outputs).all():
+        raise RequestError("the model's answer to this row is not a number", status=422)
+    return feeds, outputs.tolist()
+
+
+def _own(values: list[Any], part: Part) -> list[Any]:
+    return values if part.places is None else [values[place] for place in part.places]
+
+
+def _settle(parts: list[Part], outputs: list[float]) -> None:
+    """Give each call its answers."""
+    start = 0
+    for part in parts:
+        call = part.call
+        values = outputs[start : start + part.rows]
+        start += part.rows
+        if part.places is None:
+            call.outputs = values
+        else:
+            for place, value in zip(part.places, values, strict=True):
+                call.outputs[place] = value
+        _done(call)
+
+
+def _fail(parts: list[Part], error: KaizenError) -> None:
+    for part in parts:
+        part.call.error = part.call.error or error
+        _done(part.call)
+
+
+def _done(call: Call) -> None:
+    call.pending -= 1
+    if call.pending:
+        return
+    if call.error is not None:
+        call.request.refuse(call.error)
+        return
+    try:
+        call.finish(call)
+    except Exception:
+        logger.exception("failed route=%s", call.request.head.route.name)
+        call.request.refuse(RequestError("an error inside the server; its log says more", status=500))
+
+
+def _refusal(part: Part, err: Exception) -> RequestError:
+    """Return why this call cannot be answered, with the first of its rows that the model does not take."""
+    place = _first_bad(part) if part.rows > 1 else 0
+    row = place if part.places is None else part.places[place]
+    what = err.what if isinstance(err, KaizenError) else f"the model failed: {type(err).__name__}"
+    if not isinstance(err, KaizenError):
+        logger.error("model failed bundle=%s error=%r", part.key.bundle.id, err)
+    return RequestError(what, status=422, where=f"rows[{row}]")
+
+
+def _first_bad(part: Part) -> int:
+    """Return the place of the first row that spoils the part, found in log2 n runs."""
+    low, high = 0, part.rows
+    while high - low > 1:
+        middle = (low + high) // 2
+        half = pick(part.inputs, range(low, middle), part.key.reader)
+        try:
+            _score([Part(part.call, part.key, half, None)])
+        except Exception:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+def _beside(part: ShadowPart, outputs: list[float]) -> PredictionBatch:
+    """Return the shadow's record of a batch: the same ids, its own answers, no inputs."""
+    batch = part.batch
+    n = len(batch.ids)
+    return PredictionBatch(
+        endpoint=batch.endpoint,
+        revision=batch.revision,
+        bundle=part.key.bundle.id,
+        role=part.key.arm.role,
+        ids=batch.ids,
+        at=batch.at,
+        units=batch.units,
+        outputs=outputs,
+        propensity=[1.0] * n,  # it scores every row
+        latency_us=[0] * n,  # nobody waited
+        requests=batch.requests,
+    )

@@ -1,0 +1,177 @@
+"""Tensors of the Open Inference Protocol, in JSON and in binary, from and to numpy arrays.
+
+| column           | datatype told | also accepted                        | missing                       |
+|------------------|---------------|--------------------------------------|-------------------------------|
+| number           | FP64          | FP32, FP16 (binary), INT*, UINT*, BOOL | NaN; null in JSON           |
+| boolean          | BOOL          | FP64, FP32, INT*, UINT* of 0 and 1   | NaN (FP64, FP32); null        |
+| time             | INT64 (microseconds since 1970, UTC) | BYTES (ISO 8601) | smallest int64; ""; null |
+| category, text   | BYTES         |                                      | ""; null                      |
+
+Binary data is little-endian and row-major; BYTES is a little-endian uint32 length and the bytes, repeated
+(Triton's binary tensor data extension).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kaizen.core.errors import RequestError
+from kaizen.core.records import Column, ColumnType
+from kaizen.graph.frame import MISSING_TIME
+from kaizen.graph.rows import GROUP, parse_time
+
+DATATYPES: Final[Mapping[ColumnType, str]] = {
+    "number": "FP64",
+    "boolean": "BOOL",
+    "time": "INT64",
+    "category": "BYTES",
+    "text": "BYTES",
+}
+_DTYPES: Final[Mapping[str, str]] = {
+    "BOOL": "?",
+    "UINT8": "u1",
+    "UINT16": "<u2",
+    "UINT32": "<u4",
+    "UINT64": "<u8",
+    "INT8": "i1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+    "FP16": "<f2",
+    "FP32": "<f4",
+    "FP64": "<f8",
+}
+
+
+class Tensor(msgspec.Struct):
+    """An input as it stands in a request."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: Any = None
+    parameters: dict[str, Any] = {}
+
+
+def column_of(tensor: Tensor, column: Column, rows: int, binary: memoryview | None) -> NDArray[Any]:
+    """Return a column's values, (rows,), in the form of a frame; raise `RequestError` that names what is wrong."""
+    where = f"inputs[{tensor.name}]"
+    if tensor.shape not in ([rows], [rows, 1]):
+        raise RequestError(f"expected shape [{rows}], got {tensor.shape}", where=where)
+    _check_datatype(tensor, column, where)
+    values = _from_json(tensor, rows, where) if binary is None else _from_binary(tensor, rows, binary, where)
+    if GROUP[column.type] == "numbers":
+        return _numbers(values, column, where)
+    if column.type == "time":
+        return _times(values, where)
+    return _strings(values, where)
+
+
+def output(name: str, datatype: str, values: Sequence[Any], *, binary: bool) -> tuple[dict[str, Any], bytes]:
+    """Return an output tensor for the JSON of a response, and its bytes if it is to be binary."""
+    tensor: dict[str, Any] = {"name": name, "datatype": datatype, "shape": [len(values)]}
+    if not binary:
+        return tensor | {"data": list(values)}, b""
+    if datatype == "BYTES":
+        encoded = [value.encode() for value in values]
+        data = b"".join([struct.pack("<I", len(value)) + value for value in encoded])
+    else:
+        data = np.asarray(values, _DTYPES[datatype]).tobytes()
+    return tensor | {"parameters": {"binary_data_size": len(data)}}, data
+
+
+def _check_datatype(tensor: Tensor, column: Column, where: str) -> None:
+    told = DATATYPES[column.type]
+    if GROUP[column.type] == "numbers":
+        fits = tensor.datatype in _DTYPES
+    else:
+        fits = tensor.datatype == told or (column.type == "time" and tensor.datatype == "BYTES")
+    if not fits:
+        raise RequestError(f"expected datatype {told}, got {tensor.datatype[:16]!r}", where=where)
+
+
+def _from_binary(tensor: Tensor, rows: int, data: memoryview, where: str) -> list[Any] | NDArray[Any]:
+    if tensor.datatype == "BYTES":
+        return _split(data, rows, where)
+    dtype = np.dtype(_DTYPES[tensor.datatype])
+    if len(data) != rows * dtype.itemsize:
+        what = f"expected {rows * dtype.itemsize} bytes of {tensor.datatype}, got {len(data)}"
+        raise RequestError(what, where=where)
+    return np.frombuffer(data, dtype)
+
+
+def _split(data: memoryview, rows: int, where: str) -> list[str]:
+    values: list[str] = []
+    place = 0
+    try:
+        while place < len(data):
+            (size,) = struct.unpack_from("<I", data, place)
+            place += 4 + size
+            if place > len(data):
+                raise RequestError("a value runs past the end of its binary data", where=where)
+            values.append(str(data[place - size : place], "utf-8"))
+    except (struct.error, UnicodeDecodeError) as err:
+        raise RequestError("the binary data is not BYTES of UTF-8", where=where) from err
+    if len(values) != rows:
+        raise RequestError(f"expected {rows} values, got {len(values)}", where=where)
+    return values
+
+
+def _from_json(tensor: Tensor, rows: int, where: str) -> list[Any]:
+    data = tensor.data
+    if not isinstance(data, list):
+        raise RequestError("expected a list of data", where=f"{where}.data")
+    if data and isinstance(data[0], list):  # nested: (rows, 1)
+        if not all(isinstance(value, list) and len(value) == 1 for value in data):
+            raise RequestError("expected one value a row", where=f"{where}.data")
+        data = [value[0] for value in data]
+    if len(data) != rows:
+        raise RequestError(f"expected {rows} values, got {len(data)}", where=f"{where}.data")
+    return data
+
+
+def _numbers(values: list[Any] | NDArray[Any], column: Column, where: str) -> NDArray[np.float64]:
+    if isinstance(values, list):
+        for row, value in enumerate(values):
+            if type(value) not in (float, int, bool, type(None)):
+                raise RequestError("expected a number or null", where=f"{where}.data[{row}]")
+    try:
+        numbers = np.asarray(values, np.float64)
+    except (ValueError, TypeError, OverflowError) as err:
+        raise RequestError("expected finite numbers", where=where) from err
+    if np.isinf(numbers).any():
+        row = int(np.isinf(numbers).argmax())
+        raise RequestError("expected a finite number or NaN", where=f"{where}.data[{row}]")
+    if column.type == "boolean":
+        wrong = ~(np.isnan(numbers) | (numbers == 0) | (numbers == 1))
+        if wrong.any():
+            raise RequestError("expected true or false", where=f"{where}.data[{int(wrong.argmax())}]")
+    return numbers
+
+
+def _times(values: list[Any] | NDArray[Any], where: str) -> NDArray[np.int64]:
+    if not isinstance(values, list):
+        return values.astype(np.int64)
+    moments = np.empty(len(values), np.int64)
+    for row, value in enumerate(values):
+        try:
+            moments[row] = MISSING_TIME if value in (None, "", MISSING_TIME) else parse_time(value)
+        except (ValueError, OverflowError, TypeError) as err:
+            what = "expected microseconds since 1970 or an ISO 8601 time"
+            raise RequestError(what, where=f"{where}.data[{row}]") from err
+    return moments
+
+
+def _strings(values: list[Any] | NDArray[Any], where: str) -> NDArray[np.object_]:
+    strings = np.empty(len(values), np.object_)
+    for row, value in enumerate(values):
+        if value is not None and not isinstance(value, str):
+            raise RequestError("expected text or null", where=f"{where}.data[{row}]")
+        strings[row] = value or ""
+    return strings

@@ -1,0 +1,1 @@
+"""Statistical methods as pure functions on arrays; every one cites its source."""

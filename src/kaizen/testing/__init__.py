@@ -1,0 +1,1 @@
+"""What the author of an adapter needs: a conformance suite a port."""

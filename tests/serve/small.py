@@ -1,0 +1,141 @@
+"""Small models and a server on them, for the tests; run as a program it serves a folder.
+
+    python -m tests.serve.small FOLDER [PORT]     prints the port, serves until SIGTERM
+
+The folder holds `endpoint.json` (an Endpoint; written again for a swap) and, once it serves, `log/`. A bundle's id
+is its recipe: ``sum-1`` adds up the numbers of a row, times 1, minus the length of its text; ``slow-…`` does so
+in 1 ms a row; ``absent-…`` cannot be loaded. Every model chokes on the number 666 and answers NaN to 667.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import uvloop
+from numpy.typing import NDArray
+
+from kaizen.adapters.log.segments import SegmentLog
+from kaizen.core.errors import BundleError
+from kaizen.core.records import Arm, Bundle, Column, Endpoint
+from kaizen.serve.app import Server
+from kaizen.serve.http import Limits
+
+COLUMNS = (
+    Column("distance", "number"),
+    Column("a name, with signs/%é", "number"),
+    Column("at", "time"),
+    Column("carrier", "category"),
+    Column("heavy", "boolean"),
+    Column("tail", "text"),
+)
+NOON = 1_370_088_000_000_000  # 2013-06-01T12:00:00Z
+ROW: dict[str, Any] = {
+    "distance": 3.5,
+    "a name, with signs/%é": 2,
+    "at": "2013-06-01T12:00:00Z",
+    "carrier": "UA",
+    "heavy": True,
+    "tail": "N1",
+}
+
+
+class SmallModel:
+    """Adds up the numbers, times a factor."""
+
+    def __init__(self, identity: str) -> None:
+        kind, _, factor = identity.partition("-")
+        if kind == "absent":
+            raise BundleError("the file is not there", where=identity)
+        version = int(factor)
+        self.inputs = COLUMNS
+        self.slow = kind == "slow"
+        self.factor = float(factor)
+        self.bundle = Bundle(
+            id=identity,
+            project="small",
+            at=datetime(2013, 1, 1, tzinfo=UTC),
+            by="tests",
+            name="small",
+            version=version,
+            task="regression",
+            run=None,
+            inputs=COLUMNS,
+            output="value",
+            files=(),
+            public_key="",
+            signature="",
+        )
+
+    def run(self, feeds: Mapping[str, NDArray[Any]], /) -> NDArray[np.float64]:
+        numbers, strings = feeds["numbers"], feeds["strings"]
+        assert feeds["times"].dtype == np.int64
+        if (numbers == 666).any():
+            raise ValueError("choked")
+        if self.slow:
+            time.sleep(0.001 * len(numbers))
+        answers = np.nansum(numbers, axis=1) * self.factor - np.array([len(text) for text in strings[:, 1]])
+        answers[(numbers == 667).any(axis=1)] = np.nan
+        return answers
+
+
+def expected(row: Mapping[str, Any], factor: float = 1.0) -> float:
+    """Return what a small model answers to a row."""
+    numbers = (row["distance"], row["a name, with signs/%é"], row["heavy"])
+    return sum(float(v) for v in numbers if v is not None) * factor - len(row["tail"] or "")
+
+
+def endpoint(revision: int, *arms: Arm) -> Endpoint:
+    """Return a revision of the endpoint `small`."""
+    return Endpoint(
+        id=f"small@{revision}",
+        project="small",
+        at=datetime(2013, 1, 1, tzinfo=UTC),
+        by="tests",
+        name="small",
+        revision=revision,
+        arms=arms or (Arm("sum-1", "champion", 1.0),),
+        decision="d",
+    )
+
+
+def publish(folder: Path, record: Endpoint) -> None:
+    """Make this the newest revision."""
+    fresh = folder / "endpoint.new"
+    fresh.write_bytes(msgspec.json.encode(record))
+    fresh.rename(folder / "endpoint.json")
+
+
+def newest(folder: Path) -> Endpoint | None:
+    """Return the newest revision."""
+    path = folder / "endpoint.json"
+    return msgspec.json.decode(path.read_bytes(), type=Endpoint) if path.exists() else None
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO)
+    folder = Path(sys.argv[1])
+    server = Server(
+        name="small",
+        port=int(sys.argv[2]) if len(sys.argv) > 2 else 0,
+        endpoint=lambda: newest(folder),
+        load=SmallModel,
+        log=SegmentLog(folder / "log"),
+        time="at",
+        unit="tail",
+        limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
+        stop_with_parent=True,
+    )
+    uvloop.run(server.run(lambda: print(server.port, flush=True)))
+
+
+if __name__ == "__main__":
+    main()

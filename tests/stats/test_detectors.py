@@ -1,0 +1,82 @@
+"""The e-SR detector keeps its promise exactly, and notices what it is for."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from kaizen.stats.detectors import BETS, RiskDetector
+
+
+def after(values, m):
+    detector = RiskDetector()
+    for block, x in enumerate(values):
+        detector = detector.update(x, m, block)
+    return detector
+
+
+def first_alarm(values, m, limit):
+    detector = RiskDetector()
+    for block, x in enumerate(values):
+        detector = detector.update(x, m, block)
+        if detector.evidence >= limit:
+            return block + 1
+    return len(values)
+
+
+def test_two_blocks_by_hand():
+    # R_1 = L_1, R_2 = L_2 (1 + R_1), with L = 1 + bet (x / m - 1)
+    bets = np.array(BETS)
+    first, second = 1 + bets * (0.3 / 0.2 - 1), 1 + bets * (0.1 / 0.2 - 1)
+    assert after([0.3, 0.1], 0.2).evidence == pytest.approx(np.mean(second * (1 + first)), rel=1e-12)
+
+
+def test_its_mean_is_the_number_of_blocks_when_the_mean_is_the_bound():
+    # E[R_t] = t exactly, here over all 2^9 outcomes of coins with heads 0.3.
+    total = 0.0
+    for outcome in product((0.0, 1.0), repeat=9):
+        heads = sum(outcome)
+        total += 0.3**heads * 0.7 ** (9 - heads) * after(outcome, 0.3).evidence
+    assert total == pytest.approx(9.0, rel=1e-9)
+
+
+def test_mean_time_to_a_false_alarm_is_at_least_the_limit():
+    # Coins with p = 0.1 known; a stopped run counts as its length, which only lowers the mean.
+    rng = np.random.default_rng(3)
+    times = [first_alarm((rng.random(800) < 0.1).astype(float), 0.1, 100) for _ in range(150)]
+    assert np.mean(times) >= 100 - 3 * np.std(times) / np.sqrt(150)
+
+
+def test_a_bound_from_a_small_reference_must_be_an_upper_one():
+    # Target 100 from references of 100 coins: with the plain mean as bound a large part alarms too early.
+    rng = np.random.default_rng(4)
+    early = {"mean": 0, "upper": 0}
+    for _ in range(150):
+        p = rng.binomial(100, 0.1) / 100
+        upper = p + 1.645 * np.sqrt(max(p, 0.01) * (1 - p) / 100)
+        coins = (rng.random(100) < 0.1).astype(float)
+        early["mean"] += first_alarm(coins, max(p, 0.01), 100) < 100
+        early["upper"] += first_alarm(coins, upper, 100) < 100
+    assert early["mean"] > 2 * early["upper"]
+    assert early["upper"] / 150 < 0.3
+
+
+def test_it_alarms_soon_after_a_rise_and_knows_since_when():
+    values = [0.3, 0.35, 0.25] * 10 + [0.6] * 20
+    alarm = first_alarm(values, 0.33, 30)
+    assert 31 <= alarm <= 40
+    assert 28 <= after(values[:alarm], 0.33).start <= 31
+
+
+def test_nothing_is_suspected_while_all_is_well():
+    assert RiskDetector().start is None
+    assert after([0.1] * 20, 0.3).start is None
+
+
+def test_values_that_cannot_be_losses_are_refused():
+    with pytest.raises(ValueError, match="x >= 0"):
+        RiskDetector().update(-0.1, 0.3, 0)
+
+
+def test_it_stays_finite():
+    assert np.isfinite(after([1.0] * 500, 0.01).evidence)
