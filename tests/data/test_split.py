@@ -31,7 +31,7 @@ def test_by_time_whole_days_stay_together_and_the_newest_validate(sizes, random)
 
 def test_by_time_a_declared_group_is_on_one_side():
     times, blocks = _days([50] * 8)
-    groups = np.array([f"g{n % 90}" for n in range(400)], object)
+    groups = np.array([f"g{n % 350}" for n in range(400)], object)
     found = time_split(times, blocks, groups=groups)
     assert not set(groups[found.train]) & set(groups[found.valid])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,8 @@ from kaizen.data.tables import connect, lookups, resolved
 def shop(tmp_path):
     (tmp_path / "rows.csv").write_text(
         "at,store,item,y\n"
-        "2013-01-01 10:30,a,x,1\n2013-01-01 09:59,a,z,0\n2013-01-01 12:00,b,x,1\n2013-01-05 00:00,a,,0\n2013-01-01 11:00,a,x,1\n"
+        "2013-01-01 10:30,a,x,1\n2013-01-01 09:59,a,z,0\n2013-01-01 12:00,b,x,1\n2013-01-05 00:00,a,,0\n"
+        "2013-01-01 11:00,a,x,1\n"
     )
     (tmp_path / "weather.csv").write_text(
         "store,hour,temp\na,2013-01-01 10:00,1\na,2013-01-01 11:00,2\na,2013-01-01 11:00,3\nb,2013-01-01 12:00:01,9\n"
@@ -34,13 +36,13 @@ ITEMS = TableSection(source="items.csv", key="item")
 
 def test_a_row_sees_the_newest_row_at_or_before_its_time_within_the_tolerance(shop, declare):
     sql = connect(declare(time="at", tables={"weather": WEATHER}), shop)
-    # 09:59 is before the first hour; b's only hour is a second late; the 5th is too old; of two rows at 11:00 the later.
+    # 09:59 is before the first hour; b's only hour is a second late; the 5th is too old; of two at 11:00 the later.
     assert [temp for (temp,) in sql.execute("SELECT temp FROM rows").fetchall()] == [1, None, None, None, 3]
 
 
 def test_every_row_stays_once_and_in_order(shop, declare):
     sql = connect(declare(time="at", tables={"weather": WEATHER, "items": ITEMS}), shop)
-    found = sql.execute("SELECT strftime(at, '%d %H:%M'), item, price FROM rows").fetchall()
+    found = sql.execute("SELECT strftime(rows.at, '%d %H:%M'), item, price FROM rows").fetchall()
     assert [row[0] for row in found] == ["01 10:30", "01 09:59", "01 12:00", "05 00:00", "01 11:00"]
     assert [row[2] for row in found] == [5, None, 5, None, 5]
     assert [column.name for column in columns_of(sql, file=declare())] == ["at", "store", "item", "y", "temp", "price"]
@@ -57,7 +59,10 @@ def test_as_of_agrees_with_a_plain_search(tmp_path_factory, rows, table):
     (folder / "r.csv").write_text("n,t,k\n" + "".join(f"{n},{day(t)},{k}\n" for n, (t, k) in enumerate(rows)))
     (folder / "w.csv").write_text("k,t2,v\n" + "".join(f"{k},{day(t)},{n}\n" for n, (t, k) in enumerate(table)))
     data = DataSection(
-        source="r.csv", target="n", time="t", tables={"w": TableSection(source="w.csv", key="k", time="t2", tolerance="3s")}
+        source="r.csv",
+        target="n",
+        time="t",
+        tables={"w": TableSection(source="w.csv", key="k", time="t2", tolerance="3s")},
     )
     sql = connect(ProjectFile(project=ProjectSection(name="p"), data=data), folder)
     expected = []
@@ -153,7 +158,7 @@ def test_all_kinds_of_time_become_utc_microseconds(tmp_path, declare):
     sql += " TIMESTAMPTZ '2013-01-02 01:00:00+01' AS zoned, TIMESTAMP_NS '2013-01-02 00:00:00' AS nano,"
     sql += f" '2013-01-02T02:00:00+02:00' AS iso, 1 AS y) TO '{tmp_path / 'rows.parquet'}'"
     file = declare(source="rows.parquet", time="iso", types={"nano": "time"})
-    __import__("duckdb").sql(sql)
+    duckdb.execute(sql)
     rows = connect(file, tmp_path)
     columns = columns_of(rows, file=file)
     assert [column.type for column in columns] == ["time"] * 5 + ["number"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -123,6 +124,8 @@ def newest(folder: Path) -> Endpoint | None:
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
     folder = Path(sys.argv[1])
+    if "FILE_BYTES" in os.environ:  # a disk that is full, as far as this process can tell
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["FILE_BYTES"]),) * 2)
     server = Server(
         name="small",
         port=int(sys.argv[2]) if len(sys.argv) > 2 else 0,

@@ -63,10 +63,11 @@ def pair(
     DataError
         When a loss is infinite: one row would decide everything.
     """
-    difference = np.asarray(champion, dtype=np.float64) - np.asarray(challenger, dtype=np.float64)
-    known = ~np.isnan(difference)
-    if np.isinf(difference).any() or np.isnan(difference[~np.isnan(champion) & ~np.isnan(challenger)]).any():
+    champion, challenger = np.asarray(champion, dtype=np.float64), np.asarray(challenger, dtype=np.float64)
+    if np.isinf(champion).any() or np.isinf(challenger).any():
         raise DataError("a loss is infinite", where="shadow comparison", fix="clip probabilities away from 0 and 1")
+    difference = champion - challenger
+    known = ~np.isnan(difference)
     names, index, rows = np.unique(np.asarray(days)[known], return_inverse=True, return_counts=True)
     means = np.bincount(index, weights=difference[known], minlength=len(names)) / rows
     return Pairs(names.astype(np.int64), means, rows.astype(np.int64))

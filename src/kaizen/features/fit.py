@@ -129,6 +129,8 @@ def transform(
         Rows with at least these columns.
     """
     session = graph if isinstance(graph, Session) else Session(graph)
+    if rows_of(frame) == 0:
+        return np.empty((0, session.shapes()[session.outputs[0]][1][1] or 0))
     return np.ascontiguousarray(in_chunks(session, feeds(columns, frame)), np.float64)
 
 

@@ -95,6 +95,7 @@ class RowReader:
         self.columns = tuple(columns)
         groups = grouped(self.columns)
         self._width = len({column.name for column in self.columns})
+        self._widths = {group: len(members) for group, members in groups.items()}
         self._numbers = _getter(groups.get("numbers", ()))
         self._times = _getter(groups.get("times", ()))
         self._strings = _getter(groups.get("strings", ()))
@@ -138,11 +139,11 @@ class RowReader:
     def _pack(self, n: int, numbers: list[Any], times: list[int], strings: list[Any]) -> Feeds:
         feeds: Feeds = {}
         if self._numbers is not None:
-            feeds["numbers"] = np.array(numbers, np.float64).reshape(n, -1)  # None becomes NaN
+            feeds["numbers"] = np.array(numbers, np.float64).reshape(n, self._widths["numbers"])  # None becomes NaN
         if self._times is not None:
-            feeds["times"] = np.array(times, np.int64).reshape(n, -1)
+            feeds["times"] = np.array(times, np.int64).reshape(n, self._widths["times"])
         if self._strings is not None:
-            feeds["strings"] = np.array(strings, np.object_).reshape(n, -1)
+            feeds["strings"] = np.array(strings, np.object_).reshape(n, self._widths["strings"])
         return feeds
 
     def _explained(self, rows: Sequence[Row]) -> RequestError | None:

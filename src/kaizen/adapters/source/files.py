@@ -127,7 +127,7 @@ def _attach_csv(sql: Sql, view: str, files: Sequence[str], options: dict[str, st
         texts: list[_Text] | None = _texts(sql, view, _parse(sql, view, files, sniffed))
     except duckdb.ConversionException:
         texts = None
-    if texts is None or any(text.late for text in texts):  # a type that the first lines do not show: look at all
+    if texts is None or any(text.late for text in texts):  # the first lines do not show every type: look at all
         texts = _texts(sql, view, _parse(sql, view, files, {**sniffed, "sample_size": "-1"}))
     if "header" not in settings:
         _refuse_names_that_are_values(texts, address)

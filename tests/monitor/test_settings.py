@@ -1,0 +1,22 @@
+"""The contract in days becomes limits of the detectors."""
+
+import pytest
+
+from kaizen.core.projectfile import MonitorSection
+from kaizen.monitor.settings import settings_of
+
+
+@pytest.mark.parametrize(("text", "window", "days"), [("1/30d", "7d", 7), ("1/30d", "10d", 14), ("2/30d", "1d", 7)])
+def test_windows_are_whole_weeks(text, window, days):
+    assert settings_of(MonitorSection(max_false_pages=text, window=window)).window_days == days
+
+
+@pytest.mark.parametrize(("text", "pages_a_day"), [("1/30d", 1 / 30), ("2/30d", 2 / 30), ("1/365d", 1 / 365)])
+def test_drift_and_performance_together_keep_the_contract(text, pages_a_day):
+    settings = settings_of(MonitorSection(max_false_pages=text))
+    assert settings.drift_level <= 0.01
+    assert settings.drift_level / settings.window_days + 1 / settings.limit == pytest.approx(pages_a_day)
+
+
+def test_a_page_a_minute_is_a_page_a_day():
+    assert settings_of(MonitorSection(max_false_pages="1/1m")).limit == pytest.approx(1, abs=0.01)

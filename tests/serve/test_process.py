@@ -1,0 +1,126 @@
+"""The process as a whole: what it imports and costs, how it starts, stops and dies."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.serve.conftest import ROOT, Process, start
+from tests.serve.small import ROW, endpoint, publish
+from tests.serve.test_swap import BODY, Load
+
+FORBIDDEN = ("scipy", "onnx", "duckdb", "sklearn", "pandas", "matplotlib", "rich", "lightgbm", "optuna", "mlflow")
+
+
+def test_the_serving_process_imports_no_builder_and_no_learner() -> None:
+    code = "import sys, kaizen.serve.app; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not set(FORBIDDEN) & set(result.stdout.split())
+
+
+def test_it_is_ready_within_a_second_of_cpu_and_120_mib(server: Process) -> None:
+    code = "import kaizen.serve.app, kaizen.graph.run, resource as r; u = r.getrusage(r.RUSAGE_SELF)\n"
+    code += "print(u.ru_utime + u.ru_stime, u.ru_maxrss / 1024)"
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    cpu_s, mib = map(float, result.stdout.split())
+    assert cpu_s < 1.0
+    assert mib < 120
+
+
+def test_killed_under_load_it_loses_no_acknowledged_prediction(launch: Callable[..., Process]) -> None:
+    server = launch()
+    folder = server.folder
+    acknowledged: set[str] = set()
+    for _ in range(2):
+        load = Load(server.port, clients=6)
+        time.sleep(0.4)
+        server.popen.send_signal(signal.SIGKILL)
+        load.join()
+        server.stop()
+        assert len(load.answers) > 20
+        acknowledged |= {answer["predictions"][0]["id"] for status, answer in load.answers if status == 200}
+        server = start(folder)
+    logged = [identity for batch in server.predictions() for identity in batch.ids]
+    server.stop()
+    assert acknowledged <= set(logged)
+    assert len(logged) == len(set(logged))
+
+
+def test_sigterm_answers_what_was_asked_and_ends_with_0(launch: Callable[..., Process]) -> None:
+    server = launch(endpoint(1))
+    publish(server.folder, endpoint(2, *endpoint(1).arms))
+    body = json.dumps({"rows": [ROW] * 3000}).encode()
+    answers: list[int] = []
+    threads = [threading.Thread(target=lambda: answers.append(server.ask("POST", "/v1/predict", body)[0]))]
+    for thread in threads:
+        thread.start()
+    server.wait_for(lambda health: health["revision"] == 2)
+    idle = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    server.popen.send_signal(signal.SIGTERM)
+    for thread in threads:
+        thread.join()
+    assert answers == [200]
+    assert idle.recv(1) == b""
+    idle.close()
+    _, errors = server.popen.communicate(timeout=10)
+    assert server.popen.returncode == 0
+    assert b"Traceback" not in errors
+    assert b"unanswered=0" in errors
+
+
+def test_it_stops_with_its_parent(launch: Callable[..., Process]) -> None:
+    server = launch()
+    server.popen.communicate(timeout=10)  # closes its standard input
+    assert server.popen.returncode == 0
+
+
+def test_a_port_in_use_is_named_with_what_to_do(server: Process, tmp_path: Path) -> None:
+    publish(tmp_path, endpoint(1))
+    command = [sys.executable, "-m", "tests.serve.small", str(tmp_path), str(server.port)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20)
+    assert result.returncode != 0
+    assert f"127.0.0.1:{server.port}: port {server.port} is in use" in result.stderr
+    assert "--port" in result.stderr
+
+
+def test_a_log_that_cannot_be_written_answers_503_and_nothing_else(launch: Callable[..., Process]) -> None:
+    server = launch(FILE_BYTES="4096")
+    answers = [server.ask("POST", "/v1/predict", BODY) for _ in range(40)]
+    good = [answer for status, answer in answers if status == 200]
+    bad = [answer for status, answer in answers if status != 200]
+    assert good
+    assert {status for status, _ in answers} == {200, 503}
+    assert all("the prediction log cannot be written: " in answer["error"] for answer in bad)
+    assert server.ask("POST", "/v1/feedback", {"labels": [{"id": "a" * 60, "value": 1}] * 60})[0] == 503
+    assert server.ask("GET", "/healthz")[0] == 200
+    server.stop()
+    ids = {answer["predictions"][0]["id"] for answer in good}
+    assert {identity for batch in server.predictions() for identity in batch.ids} == ids
+
+
+def test_metrics_count_what_was_done(launch: Callable[..., Process]) -> None:
+    server = launch()
+    for _ in range(3):
+        server.ask("POST", "/v1/predict", {"rows": [ROW, ROW]})
+    server.ask("POST", "/v1/predict", b"{")
+    server.ask("POST", "/v1/feedback", {"id": "a", "value": 1})
+    figures = dict(
+        line.rsplit(" ", 1)
+        for line in server.ask("GET", "/metrics")[1].decode().splitlines()
+        if not line.startswith("#")
+    )
+    assert figures['kaizen_requests_total{route="predict",status="200"}'] == "3.0"
+    assert figures['kaizen_requests_total{route="predict",status="400"}'] == "1.0"
+    assert figures['kaizen_rows_total{arm="champion",bundle="sum-1"}'] == "6.0"
+    assert figures['kaizen_request_seconds_bucket{le="+Inf",route="predict"}'] == "4.0"
+    assert figures["kaizen_batch_rows_sum"] == "6.0"
+    assert figures["kaizen_labels_total"] == "1.0"
+    assert figures["kaizen_log_rows_total"] == "6.0"
+    assert figures['kaizen_revision{endpoint="small"}'] == "1.0"
