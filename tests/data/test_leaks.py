@@ -8,7 +8,7 @@ import pytest
 
 from kaizen.core.errors import LeakageError
 from kaizen.data.columns import columns_of, inputs_of
-from kaizen.data.leaks import auc, leaks, refuse
+from kaizen.data.leaks import leaks, refuse
 
 
 def _find(file, wanted=(), **columns):
@@ -97,8 +97,3 @@ def test_an_easy_question_accuses_nobody(declare):
     y = (generator.random(3000) < 0.4).astype(float)
     columns = {f"x{k}": y * 2.2 + generator.normal(size=3000) for k in range(8)}  # each has an AUC of 0.94
     assert _find(declare(), y=y, **columns) == {}
-
-
-def test_auc_counts_ties_half():
-    assert auc(np.array([0.0, 0, 1, 1]), np.array([1.0, 2, 2, 3])) == 0.875
-    assert auc(np.ones(3), np.arange(3.0)) == 0.5

@@ -8,7 +8,13 @@ from kaizen.monitor.binning import place
 from kaizen.monitor.drift import change
 from kaizen.monitor.reference import fit
 
-RNG = np.random.default_rng(9)
+
+@pytest.fixture
+def rng():
+    """Chance of its own for each test, so that they may run alone and in any order."""
+    return np.random.default_rng(9)
+
+
 LIMIT = 0.01 / (2 * 50)  # 50 columns
 
 
@@ -21,53 +27,53 @@ def counts(made, values):
 
 
 @pytest.mark.parametrize("n", [200, 1000, 6000])
-def test_a_window_of_50_columns_without_change_pages_in_at_most_one_percent(n):
+def test_a_window_of_50_columns_without_change_pages_in_at_most_one_percent(n, rng):
     # 60 windows of 50 columns each are 3,000 tests; at 1 % a window 0.6 pages are expected at most, 4 would be
     # 3 standard deviations of a Poisson law above that.
     pages = 0
     for _ in range(60):
-        normal = profile(RNG.standard_normal(5000))
-        p = RNG.dirichlet(np.ones(20))
+        normal = profile(rng.standard_normal(5000))
+        p = rng.dirichlet(np.ones(20))
         labels = np.array([f"v{i}" for i in range(20)], dtype=object)
-        named = profile(RNG.choice(labels, 5000, p=p), "category")
-        draws = [change(normal, counts(normal, RNG.standard_normal(n)), LIMIT).fires(LIMIT) for _ in range(25)]
-        draws += [change(named, counts(named, RNG.choice(labels, n, p=p)), LIMIT).fires(LIMIT) for _ in range(25)]
+        named = profile(rng.choice(labels, 5000, p=p), "category")
+        draws = [change(normal, counts(normal, rng.standard_normal(n)), LIMIT).fires(LIMIT) for _ in range(25)]
+        draws += [change(named, counts(named, rng.choice(labels, n, p=p)), LIMIT).fires(LIMIT) for _ in range(25)]
         pages += any(draws)
     assert pages <= 3
 
 
-def test_large_windows_need_an_effect_too():
-    made = profile(RNG.standard_normal(200_000))
-    seen = change(made, counts(made, RNG.standard_normal(200_000) + 0.05), LIMIT)
+def test_large_windows_need_an_effect_too(rng):
+    made = profile(rng.standard_normal(200_000))
+    seen = change(made, counts(made, rng.standard_normal(200_000) + 0.05), LIMIT)
     assert seen.p_value < 1e-9
     assert not seen.fires(LIMIT)
 
 
-def test_a_shift_of_half_a_deviation_pages():
-    made = profile(RNG.standard_normal(20_000))
-    seen = change(made, counts(made, RNG.standard_normal(2000) + 0.5), LIMIT)
+def test_a_shift_of_half_a_deviation_pages(rng):
+    made = profile(rng.standard_normal(20_000))
+    seen = change(made, counts(made, rng.standard_normal(2000) + 0.5), LIMIT)
     assert seen.fires(LIMIT)
     # Two normals half a deviation apart: divergence about 0.25 / 8 nats.
     assert seen.distance == pytest.approx(np.sqrt(0.25 / 8), rel=0.1)
     assert not seen.is_clean
 
 
-def test_an_absurd_value_or_a_rare_new_category_does_not_page():
-    made = profile(RNG.standard_normal(20_000))
-    values = RNG.standard_normal(2000)
+def test_an_absurd_value_or_a_rare_new_category_does_not_page(rng):
+    made = profile(rng.standard_normal(20_000))
+    values = rng.standard_normal(2000)
     values[0] = 1e12
     assert not change(made, counts(made, values), LIMIT).fires(LIMIT)
     labels = np.array(["a", "b"], dtype=object)
-    named = profile(RNG.choice(labels, 20_000), "category")
-    later = RNG.choice(labels, 2000)
+    named = profile(rng.choice(labels, 20_000), "category")
+    later = rng.choice(labels, 2000)
     later[:20] = "new"
     assert not change(named, counts(named, later), LIMIT).fires(LIMIT)
 
 
 @pytest.mark.parametrize(("share", "pages"), [(0.01, False), (0.05, True), (1.0, True)])
-def test_values_that_go_missing_page_when_it_is_more_than_a_percent(share, pages):
-    made = profile(RNG.standard_normal(20_000))
-    values = RNG.standard_normal(6000)
+def test_values_that_go_missing_page_when_it_is_more_than_a_percent(share, pages, rng):
+    made = profile(rng.standard_normal(20_000))
+    values = rng.standard_normal(6000)
     values[: int(share * 6000)] = np.nan
     seen = change(made, counts(made, values), LIMIT)
     assert seen.fires(LIMIT) is pages
@@ -79,31 +85,32 @@ def test_values_that_appear_where_all_were_missing_page():
     assert change(made, counts(made, np.full(1000, 2.5)), LIMIT).fires(LIMIT)
 
 
-def weather(days, a_day=100):
-    return np.repeat(RNG.standard_normal(days), a_day) + 0.3 * RNG.standard_normal(days * a_day)
+def weather(rng, days, a_day=100):
+    return np.repeat(rng.standard_normal(days), a_day) + 0.3 * rng.standard_normal(days * a_day)
 
 
-def test_a_week_of_weather_is_no_drift_though_its_rows_are_many():
+def test_a_week_of_weather_is_no_drift_though_its_rows_are_many(rng):
     pages, by_rows = 0, 0
     for _ in range(60):
-        values, blocks = weather(59), np.repeat(np.arange(59), 100)
-        week = weather(7)
+        values, blocks = weather(rng, 59), np.repeat(np.arange(59), 100)
+        week = weather(rng, 7)
         made, blind = profile(values, blocks=blocks), profile(values)
         pages += change(made, counts(made, week), LIMIT).fires(LIMIT)
         by_rows += change(blind, counts(blind, week), LIMIT).fires(LIMIT)
-    assert by_rows == 60
+    assert by_rows >= 57
     assert pages <= 1
 
 
-def test_a_change_of_climate_is_drift():
+def test_a_change_of_climate_is_drift(rng):
     blocks = np.repeat(np.arange(59), 100)
-    made = profile(weather(59), blocks=blocks)
-    assert change(made, counts(made, weather(7) + 4), LIMIT).fires(LIMIT)
+    made = profile(weather(rng, 59), blocks=blocks)
+    assert change(made, counts(made, weather(rng, 7) + 4), LIMIT).fires(LIMIT)
 
 
-def test_what_could_have_shown_is_told():
-    made = profile(RNG.standard_normal(20_000))
-    large = change(made, counts(made, RNG.standard_normal(20_000)), LIMIT)
-    small = change(made, counts(made, RNG.standard_normal(300)), LIMIT)
+def test_what_could_have_shown_is_told(rng):
+    made = profile(rng.standard_normal(20_000))
+    large = change(made, counts(made, rng.standard_normal(20_000)), LIMIT)
+    small = change(made, counts(made, rng.standard_normal(300)), LIMIT)
     assert large.detectable == 0.112
-    assert small.detectable > 0.15
+    # By hand: the 1e-4 quantile of chi2 with 31 degrees of freedom is 69.06.
+    assert small.detectable == pytest.approx(np.sqrt((69.06 - 31) / 8 * (1 / 300 + 1 / 20_000)), rel=0.02)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kaizen.core.clock import SystemClock
 from kaizen.core.errors import RequestError
 from kaizen.core.records import Arm, Column
 from kaizen.graph.frame import RowReader, from_batch
@@ -164,7 +165,7 @@ ODD = st.sampled_from([True, "x", 3, -1.5, [], {}, "2013-01-01", 10**400])
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_the_fast_reader_agrees_with_the_careful_one(data: st.DataObject) -> None:
-    decoder = RowDecoder(Reader(COLUMNS, len(COLUMNS)), "at", "tail")
+    decoder = RowDecoder(Reader(COLUMNS, len(COLUMNS)), "at", "tail", SystemClock())
     value = {column.name: VALUES[column.type] for column in COLUMNS}
     rows = data.draw(st.lists(st.fixed_dictionaries(value), min_size=1, max_size=4))
     if data.draw(st.booleans()):
@@ -185,7 +186,7 @@ def test_the_fast_reader_agrees_with_the_careful_one(data: st.DataObject) -> Non
 
 def test_a_column_of_any_name_can_be_read() -> None:
     columns = (Column('quo"ted\\', "number"), Column("unit", "number"))
-    decoder = RowDecoder(Reader(columns, 2), None, "unit")
+    decoder = RowDecoder(Reader(columns, 2), None, "unit", SystemClock())
     asked, inputs = decoder.decode(
         json.dumps({"rows": [{'quo"ted\\': 1, "unit": 42}, {'quo"ted\\': 1, "unit": None}]}).encode()
     )
@@ -194,7 +195,7 @@ def test_a_column_of_any_name_can_be_read() -> None:
 
 def test_a_column_that_only_a_challenger_reads_may_be_absent() -> None:
     reader = Reader((Column("a", "number"), Column("new", "category")), 1)
-    decoder = RowDecoder(reader, None, None)
+    decoder = RowDecoder(reader, None, None, SystemClock())
     for body in (b'{"rows":[{"a":1}]}', b'{"rows":[{"a":1,"new":null}]}'):
         _, inputs = decoder.decode(body)
         assert reader.pack(inputs)["strings"].tolist() == [[""]]

@@ -16,7 +16,11 @@ from kaizen.stats.distances import (
     spread_of,
 )
 
-RNG = np.random.default_rng(7)
+
+@pytest.fixture
+def rng():
+    """Chance of its own for each test, so that they may run alone and in any order."""
+    return np.random.default_rng(7)
 
 
 def test_chi2_is_pearsons():
@@ -33,12 +37,12 @@ def test_rare_bins_are_pooled_and_kept():
     assert chi2_test(reference, current) == (pytest.approx(expected.pvalue, rel=1e-10), 2)
 
 
-def test_undebiased_distance_of_small_samples_is_large_without_any_change():
+def test_undebiased_distance_of_small_samples_is_large_without_any_change(rng):
     # k = 10, n = 100, m = 5000: theory says P(JS >= 0.1) = 0.55, a simulation found 0.59.
     theory = chdtrc(9, 8 * 0.1**2 / (1 / 100 + 1 / 5000))
     assert theory == pytest.approx(0.55, abs=0.005)
     p = np.full(10, 0.1)
-    draws = [(RNG.multinomial(5000, p).astype(float), RNG.multinomial(100, p).astype(float)) for _ in range(2000)]
+    draws = [(rng.multinomial(5000, p).astype(float), rng.multinomial(100, p).astype(float)) for _ in range(2000)]
     raw = np.mean([np.sqrt(js_divergence(r, c)) >= 0.1 for r, c in draws])
     assert raw == pytest.approx(0.58, abs=0.04)
     assert np.mean([js_distance(r, c) >= 0.112 for r, c in draws]) < 0.05
@@ -49,9 +53,9 @@ def test_divergence_of_disjoint_tables_is_log_two():
     assert js_divergence(np.array([3.0, 6]), np.array([1.0, 2])) == pytest.approx(0.0, abs=1e-15)
 
 
-def test_distance_forgets_the_order_of_bins_and_of_tables():
-    a, b = RNG.integers(20, 90, 12).astype(float), RNG.integers(20, 90, 12).astype(float)
-    order = RNG.permutation(12)
+def test_distance_forgets_the_order_of_bins_and_of_tables(rng):
+    a, b = rng.integers(20, 90, 12).astype(float), rng.integers(20, 90, 12).astype(float)
+    order = rng.permutation(12)
     assert js_distance(a, b) == pytest.approx(js_distance(a[order], b[order]), rel=1e-9)
     assert js_distance(a, b) == pytest.approx(js_distance(b, a), rel=1e-9)
 
@@ -69,29 +73,29 @@ def test_hypergeometric_without_anything_to_tell():
     assert hypergeometric_test(0, 0, 5, 10) == 1.0
 
 
-def test_blocks_of_independent_rows_have_no_spread():
-    found = [spread_of(RNG.multinomial(200, np.full(8, 1 / 8), size=30)) for _ in range(200)]
+def test_blocks_of_independent_rows_have_no_spread(rng):
+    found = [spread_of(rng.multinomial(200, np.full(8, 1 / 8), size=30)) for _ in range(200)]
     assert np.mean([s == INDEPENDENT for s in found]) >= 0.97  # 0.99 by design, 3 standard errors: 0.969
 
 
-def test_rows_copied_ten_times_are_worth_a_tenth():
-    tables = 10 * RNG.multinomial(400, np.full(8, 1 / 8), size=200)
+def test_rows_copied_ten_times_are_worth_a_tenth(rng):
+    tables = 10 * rng.multinomial(400, np.full(8, 1 / 8), size=200)
     spread = spread_of(tables)
     assert spread.factor == pytest.approx(10, rel=0.12)
     assert spread.freedom > 0.9
 
 
-def test_blocks_that_move_along_one_line_have_one_degree_of_freedom():
-    share = np.clip(0.5 + 0.1 * RNG.standard_normal(300), 0.1, 0.9)
+def test_blocks_that_move_along_one_line_have_one_degree_of_freedom(rng):
+    share = np.clip(0.5 + 0.1 * rng.standard_normal(300), 0.1, 0.9)
     tables = np.stack([share, share, 1 - share, 1 - share], axis=1) * 5000
     assert spread_of(tables).freedom == pytest.approx(1 / 3, rel=0.02)
 
 
-def test_spread_keeps_the_level_where_independence_would_not():
+def test_spread_keeps_the_level_where_independence_would_not(rng):
     # Every day draws its own shares; windows of 7 such days against a reference of 56.
     def days(count):
-        shares = RNG.dirichlet(np.full(6, 20.0), size=count)
-        return np.stack([RNG.multinomial(300, p) for p in shares]).astype(float)
+        shares = rng.dirichlet(np.full(6, 20.0), size=count)
+        return np.stack([rng.multinomial(300, p) for p in shares]).astype(float)
 
     naive, corrected = [], []
     for _ in range(300):

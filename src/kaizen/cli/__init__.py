@@ -11,6 +11,7 @@ import click
 
 from kaizen.cli import verbs
 from kaizen.cli.output import report_error
+from kaizen.core import plugins
 from kaizen.core.errors import KaizenError, nearest
 
 __all__ = ["main"]
@@ -63,6 +64,11 @@ def main(arguments: list[str] | None = None) -> None:
         code = 130
     except KaizenError as err:
         report_error(err, as_json="--json" in given)
+        code = 1
+    except ModuleNotFoundError as err:
+        if (err.name or "").startswith("kaizen"):
+            raise
+        report_error(plugins.missing(err), as_json="--json" in given)
         code = 1
     except BrokenPipeError:
         code = 0

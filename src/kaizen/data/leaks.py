@@ -22,6 +22,7 @@ from kaizen.core.records import Column
 from kaizen.data.columns import load, quoted
 from kaizen.data.target import Target, target_of
 from kaizen.graph.frame import Frame, is_missing
+from kaizen.stats import metrics
 
 Evidence: TypeAlias = Literal["declared", "equal", "predicts", "missing", "sum"]
 
@@ -185,29 +186,19 @@ def _best_auc(column: Column, values: NDArray[Any], answers: NDArray[np.float64]
     coded = _coded(column, values)
     half = len(answers) // 2
     means = _means(coded[:half], answers[:half], int(coded.max(initial=0)) + 1)
-    by_mean = auc(answers[half:], means[coded[half:]])
+    by_mean = _auc(answers[half:], means[coded[half:]])
     if column.type == "category" or column.type == "text":
         return by_mean
     present = ~is_missing(values, column.type)
-    by_rank = auc(answers[present], values[present].astype(np.float64))
+    by_rank = _auc(answers[present], values[present].astype(np.float64))
     # By rank only where most rows have a value: the rest would go unseen.
     return max(by_mean, by_rank, 1 - by_rank) if present.mean() > 0.5 else by_mean
 
 
-def auc(answers: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
-    """Return the probability that a yes scores above a no, ties counted half (Mann and Whitney, 1947).
-
-    With one kind of answer only it is 0.5.
-
-    >>> auc(np.array([0.0, 1.0, 1.0]), np.array([1.0, 1.0, 2.0]))
-    0.75
-    """
-    yes = int(np.count_nonzero(answers))
-    no = len(answers) - yes
-    if not yes or not no:
-        return 0.5
-    ranks = stats.rankdata(scores)
-    return float((ranks[answers > 0].sum() - yes * (yes + 1) / 2) / (yes * no))
+def _auc(answers: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
+    """Return the AUC, or 0.5 where only one answer occurs: such rows accuse nobody."""
+    area = metrics.auc(answers, scores)
+    return 0.5 if math.isnan(area) else area
 
 
 def _coded(column: Column, values: NDArray[Any]) -> NDArray[np.int64]:

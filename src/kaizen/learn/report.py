@@ -71,8 +71,8 @@ def _subtitle(outcome: Outcome) -> str:
     rows, days = len(outcome.holdout.rows), outcome.holdout.blocks
     over = f" on {len(np.unique(days))} days" if days is not None else ""
     return (
-        f"{outcome.settings.algorithm} on {len(outcome.features.matrix):,} rows; every figure below is of {rows:,} rows{over} "
-        "that no choice has seen."
+        f"{outcome.settings.algorithm} on {len(outcome.features.matrix):,} rows; "
+        f"every figure below is of {rows:,} rows{over} that no choice has seen."
     )
 
 

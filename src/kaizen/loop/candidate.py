@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kaizen.bundle import keys, load
 from kaizen.core.durations import duration
-from kaizen.core.errors import LearnError, NotFoundError
+from kaizen.core.errors import LearnError
 from kaizen.core.ids import derived
 from kaizen.core.project import Project
 from kaizen.core.projectfile import Gate
@@ -45,7 +45,7 @@ def make(project: Project, journal: Journal, asked: Decision, *, note: Note = la
     champion = _run_of(project, _endpoint(project).champion.bundle)
     settings = Settings(champion.algorithm, dict(champion.params))
     note(f"retraining {settings.algorithm} on {len(rows.problem.target):,} rows")
-    trained = train(project, journal, rows, settings, look_back=False)
+    trained = train(project, journal, rows, settings)
     return enter(project, journal, trained, rows, key=asked.id, by="loop")
 
 
@@ -173,10 +173,7 @@ def _dataset(project: Project, asked: Decision, made: list[Record]) -> str:
     dataset = snapshot.freeze_frame(
         rows, columns, file=project.file, blobs=project.blobs, at=now, by="loop", parents=(base.id,)
     )
-    try:
-        project.records.get(Dataset, dataset.id)
-    except NotFoundError:
-        made.append(dataset)
+    made.append(dataset)
     return dataset.id
 
 

@@ -14,7 +14,7 @@ Large results go to the blob store first; a blob without a step is garbage, neve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -22,11 +22,13 @@ import msgspec
 import kaizen
 from kaizen.core.errors import NotFoundError
 from kaizen.core.ids import content_id
+from kaizen.core.ports import Records
 from kaizen.core.project import Project
-from kaizen.core.records import Record, Step
+from kaizen.core.records import Bundle, Dataset, FeatureSet, Record, Step
 
 T = TypeVar("T")
 _INLINE_BYTES = 2048
+_BY_CONTENT = (Dataset, FeatureSet, Bundle)
 
 
 class Journal:
@@ -73,7 +75,7 @@ class Journal:
             result=self._write(value),
             parents=tuple(record.id for record in made),
         )
-        records.put([*made, step])
+        put_new(records, [*made, step])
         return value
 
     def _write(self, value: object) -> str:
@@ -85,3 +87,19 @@ class Journal:
         if step.result.startswith("blob:"):
             return msgspec.json.decode(self._project.blobs.path(step.result[5:]).read_bytes(), type=result)
         return msgspec.json.decode(step.result, type=result)
+
+
+def put_new(records: Records, made: Sequence[Record]) -> None:
+    """Store records together, leaving out those whose id is their content and which are stored already.
+
+    The same rows frozen again are the same dataset: when and by whom it was made first stays.
+    """
+    records.put([record for record in made if not (isinstance(record, _BY_CONTENT) and _is_stored(records, record))])
+
+
+def _is_stored(records: Records, record: Record) -> bool:
+    try:
+        records.get(type(record), record.id)
+    except NotFoundError:
+        return False
+    return True

@@ -51,7 +51,8 @@ class Material:
         tables_ = {
             name: {column: values.tolist() for column, values in table.items()} for name, table in self.lookups.items()
         }
-        return content_id(features.definition_id(self.definition), self.inputs, str(tables_))
+        zone = self.project.file.data.time_zone
+        return content_id(features.definition_id(self.definition), self.inputs, zone, str(tables_))
 
     def featurise(self, encoding: Encoding, rows: Rows) -> Features:
         """Fit the feature graph on these rows and run it on all."""

@@ -15,7 +15,6 @@ from typing import TypeAlias
 import msgspec
 
 from kaizen.core import plugins
-from kaizen.core.errors import NotFoundError
 from kaizen.core.ports import Framework
 from kaizen.core.project import Project
 from kaizen.core.projectfile import search_budget
@@ -28,7 +27,7 @@ from kaizen.features.fit import required
 from kaizen.learn.problem import Settings
 from kaizen.learn.search import Trial, best, search
 from kaizen.loop import candidate
-from kaizen.loop.journal import Journal
+from kaizen.loop.journal import Journal, put_new
 from kaizen.loop.material import Material, definition_of, material
 from kaizen.loop.train import train
 
@@ -67,14 +66,14 @@ def learn(project: Project, *, note: Note = lambda _: None) -> Learned:
     dataset = frozen(project)
     rows = material(project, dataset)
     note(f"searching over {', '.join(project.file.learn.algorithms)}")
-    settings = journal.step(
+    searched = journal.step(
         "search",
         (dataset.id, rows.definition_id, project.file.learn),
         lambda _: _search(project, rows, note),
         Searched,
-    ).settings
-    note(f"training {settings.algorithm}")
-    trained = train(project, journal, rows, settings)
+    )
+    note(f"training {searched.settings.algorithm}")
+    trained = train(project, journal, rows, searched.settings, trials=searched.trials)
     candidate.enter(project, journal, trained, rows, key=f"learn {dataset.id}", by="learn")
     bundle = project.records.get(Bundle, trained.bundle)
     return Learned(dataset.id, trained.run, trained.bundle, bundle.version, trained.says)
@@ -134,16 +133,8 @@ def frozen(project: Project) -> Dataset:
             at=project.clock.now(),
             by="learn",
         )
-    return kept(project, dataset)
-
-
-def kept(project: Project, dataset: Dataset) -> Dataset:
-    """Store a dataset unless these very rows are stored already; return the stored record."""
-    try:
-        return project.records.get(Dataset, dataset.id)
-    except NotFoundError:
-        project.records.put([dataset])
-        return dataset
+    put_new(project.records, [dataset])
+    return project.records.get(Dataset, dataset.id)
 
 
 def _search(project: Project, rows: Material, note: Note) -> Searched:

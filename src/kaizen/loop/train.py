@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from kaizen.bundle import certify, keys, pack
@@ -18,6 +20,7 @@ from kaizen.graph.run import Session
 from kaizen.learn import report
 from kaizen.learn.fit import Outcome, finish
 from kaizen.learn.problem import Settings
+from kaizen.learn.search import Trial
 from kaizen.loop.journal import Journal
 from kaizen.loop.material import Material
 from kaizen.monitor import reference
@@ -32,18 +35,27 @@ class Trained(msgspec.Struct, frozen=True):
     says: str
 
 
-def train(project: Project, journal: Journal, rows: Material, settings: Settings, *, look_back: bool = True) -> Trained:
+def train(
+    project: Project,
+    journal: Journal,
+    rows: Material,
+    settings: Settings,
+    *,
+    trials: Sequence[Trial] = (),
+) -> Trained:
     """Return the run and bundle of these settings on these rows; done once for the same rows, code and settings."""
     inputs = (rows.dataset.id, rows.definition_id, settings, project.file.learn.seed, len(rows.problem.split[1]))
-    return journal.step("train", inputs, lambda made: _train(project, rows, settings, made, look_back), Trained)
+    return journal.step("train", inputs, lambda made: _train(project, rows, settings, trials, made), Trained)
 
 
-def _train(project: Project, rows: Material, settings: Settings, made: list[Record], look_back: bool) -> Trained:  # noqa: FBT001
+def _train(
+    project: Project, rows: Material, settings: Settings, trials: Sequence[Trial], made: list[Record]
+) -> Trained:
     seed = project.file.learn.seed
     framework: Framework = plugins.load("framework", settings.algorithm)()
-    outcome = finish(rows.problem, settings, framework, rows.featurise, seed, look_back=look_back)
+    outcome = finish(rows.problem, settings, framework, rows.featurise, seed, look_back=bool(trials))
     feature_set = _feature_set(project, rows, outcome)
-    run = _run(project, rows, settings, outcome, feature_set)
+    run = _run(project, rows, settings, outcome, feature_set, trials)
     bundle = _packed(project, rows, outcome, framework, run)
     made.extend((feature_set, run, bundle))
     metric = outcome.metric(rows.problem.metric)
@@ -75,7 +87,14 @@ def _feature_set(project: Project, rows: Material, outcome: Outcome) -> FeatureS
     )
 
 
-def _run(project: Project, rows: Material, settings: Settings, outcome: Outcome, feature_set: FeatureSet) -> Run:
+def _run(
+    project: Project,
+    rows: Material,
+    settings: Settings,
+    outcome: Outcome,
+    feature_set: FeatureSet,
+    trials: Sequence[Trial],
+) -> Run:
     now = project.clock.now()
     return Run(
         id=derived(now, "run", rows.dataset.id, feature_set.id, content_id(settings), str(project.file.learn.seed)),
@@ -92,11 +111,11 @@ def _run(project: Project, rows: Material, settings: Settings, outcome: Outcome,
         metrics=outcome.metrics,
         baselines=dict(outcome.baselines),
         artefact=project.blobs.put(outcome.model.graph()),
-        report=project.blobs.put(_report(project, rows, outcome).encode()),
+        report=project.blobs.put(_report(project, rows, outcome, trials).encode()),
     )
 
 
-def _report(project: Project, rows: Material, outcome: Outcome) -> str:
+def _report(project: Project, rows: Material, outcome: Outcome, trials: Sequence[Trial]) -> str:
     held = take(rows.frame, outcome.holdout.rows)
     segments = {
         column.name: held[column.name]
@@ -108,6 +127,7 @@ def _report(project: Project, rows: Material, outcome: Outcome) -> str:
         title=f"{project.name}: {outcome.settings.algorithm}",
         task=rows.problem.task,
         metric=rows.problem.metric,
+        trials=trials,
         segments=segments,
     )
 

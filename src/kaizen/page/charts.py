@@ -135,7 +135,7 @@ def curves(
         if level is not None:
             axes.axhline(level, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2)
         for index, line in enumerate(lines):
-            axes.plot(line.x, line.y, color=_color(index, line.quiet), label=line.name, solid_joinstyle="round")
+            _draw(axes, line, _color(index, line.quiet), dots=False)
         axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.01), title=title)
         axes.legend(loc="lower right" if diagonal else "upper right")
         return _svg(figure, title)

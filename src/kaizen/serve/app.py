@@ -196,7 +196,7 @@ class Server:
 
         One assignment, which is atomic: a request reads the generation once and keeps it to its end.
         """
-        self._current = (generation, RowDecoder(generation.reader, self._time, self._unit))
+        self._current = (generation, RowDecoder(generation.reader, self._time, self._unit, self._clock))
 
     def _health(self, request: Request) -> None:
         serving, problem = self._current, self._swap.problem

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from kaizen.core.clock import Clock, to_us
 from kaizen.core.errors import RequestError
 from kaizen.graph.frame import MISSING_TIME
 from kaizen.graph.rows import parse_time
@@ -58,10 +59,13 @@ class RowDecoder:
         The signature.
     time, unit
         The columns that hold a row's event time and its unit, where they are inputs.
+    clock
+        Tells the time of rows that do not have one.
     """
 
-    def __init__(self, reader: Reader, time: str | None, unit: str | None) -> None:
+    def __init__(self, reader: Reader, time: str | None, unit: str | None, clock: Clock) -> None:
         self._reader = reader
+        self._clock = clock
         self._fast = _typed(reader.row_type)
         self._any = msgspec.json.Decoder(_AnyRows)
         self._raw = msgspec.json.Decoder(_RawRows)
@@ -116,7 +120,10 @@ class RowDecoder:
                 own += chunk.times[self._time :: len(self._reader.times)]
             else:
                 own += chunk.feeds["times"][:, self._time].tolist()
-        return own if common == MISSING_TIME else [common if moment == MISSING_TIME else moment for moment in own]
+        if MISSING_TIME not in own:
+            return own
+        other = to_us(self._clock.now()) if common == MISSING_TIME else common
+        return [other if moment == MISSING_TIME else moment for moment in own]
 
     def units(self, unit: str | list[str | None] | None, inputs: Sequence[Inputs]) -> list[str | None] | None:
         """Return the unit of each row, None for a row that is its own; None: they all are."""

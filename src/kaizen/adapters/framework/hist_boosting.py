@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +19,9 @@ from kaizen.graph.trees import Tree
 
 MAX_ROUNDS = 300
 PATIENCE = 20
-_THREADS = 2  # sums over rows are split by thread: another number of threads gives other last bits
+# Threads that wait for each other spin, so half the cores are left to others; and sums over rows are split by
+# thread: three parts can be added in another order from one run to the next, two cannot.
+_THREADS = min(2, max(1, (os.cpu_count() or 1) // 2))
 
 
 class HistBoosting:
@@ -59,7 +62,7 @@ class HistBoosting:
         rounds: int | None = None,
     ) -> Fitted:
         """Fit; with `validation` stop `PATIENCE` rounds after the best one and keep the best."""
-        layout = _Layout(columns)
+        layout = _Layout(columns, np.asarray(features, dtype=np.float64))
         settings: dict[str, Any] = {
             **params,
             "max_iter": rounds or MAX_ROUNDS,
@@ -86,12 +89,20 @@ class HistBoosting:
 
 
 class _Layout:
-    """The order in which scikit-learn wants columns: categories first, a missing one as NaN."""
+    """The columns as scikit-learn wants them: categories first, a missing one as NaN, and none without a value."""
 
-    def __init__(self, columns: Sequence[FeatureColumn]) -> None:
-        categorical = [index for index, column in enumerate(columns) if column.categories]
-        self.order = categorical + [index for index, column in enumerate(columns) if not column.categories]
+    def __init__(self, columns: Sequence[FeatureColumn], features: NDArray[np.float64]) -> None:
+        used = [
+            index
+            for index, column in enumerate(columns)
+            if bool((features[:, index] >= 0).any() if column.categories else (~np.isnan(features[:, index])).any())
+        ]
+        if not used:
+            raise LearnError("every feature is missing in every row", fix="declare features that have values")
+        categorical = [index for index in used if columns[index].categories]
+        self.order = categorical + [index for index in used if not columns[index].categories]
         self.categorical = len(categorical)
+        self.columns = len(columns)
 
     def matrix(self, features: Any) -> NDArray[np.float64]:
         matrix = np.asarray(features, dtype=np.float64)[:, self.order]
@@ -133,7 +144,7 @@ class FittedHistBoosting:
 
     def importance(self) -> Sequence[float]:
         """Return each feature's share of the gain of all splits."""
-        gain = np.zeros(len(self._layout.order))
+        gain = np.zeros(self._layout.columns)
         for step in self._model._predictors:
             splits = step[0].nodes[step[0].nodes["is_leaf"] == 0]
             np.add.at(gain, np.asarray(self._layout.order)[splits["feature_idx"]], splits["gain"])

@@ -176,8 +176,8 @@ class _Text(NamedTuple):
 
 def _texts(sql: Sql, view: str, names: Sequence[str]) -> list[_Text]:
     figures = "".join(
-        f", count({x}), count({x}) FILTER (rowid < {_SNIFFED_ROWS}), count(*) FILTER (trim({x}) = trim({_literal(name)}))"
-        f", count(*) FILTER ({x} <> trim({x}))"
+        f", count({x}), count({x}) FILTER (rowid < {_SNIFFED_ROWS})"
+        f", count(*) FILTER (trim({x}) = trim({_literal(name)})), count(*) FILTER ({x} <> trim({x}))"
         for name, x in ((name, _quoted(name)) for name in names)
     )
     rows, *counts = sql.execute(f"SELECT count(*){figures} FROM {view}").fetchone()
