@@ -26,20 +26,20 @@ def counts(made, values):
     return np.bincount(place(made.bins, values), minlength=made.bins.size)
 
 
-@pytest.mark.parametrize("n", [200, 1000, 6000])
-def test_a_window_of_50_columns_without_change_pages_in_at_most_one_percent(n, rng):
-    # 60 windows of 50 columns each are 3,000 tests; at 1 % a window 0.6 pages are expected at most, 4 would be
-    # 3 standard deviations of a Poisson law above that.
+@pytest.mark.parametrize("n", [200, 1000])
+@pytest.mark.parametrize("kind", ["number", "category"])
+def test_a_window_of_50_columns_without_change_pages_in_at_most_one_percent(n, kind, rng):
+    # Of 100 windows 1 may page; 4 is 3 standard deviations of a Poisson law above that. Measured: 0 to 0.3 %.
+    labels, p = np.array([f"v{i}" for i in range(20)], dtype=object), rng.dirichlet(np.ones(20))
+
+    def draw(count):
+        return rng.standard_normal(count) if kind == "number" else rng.choice(labels, count, p=p)
+
     pages = 0
-    for _ in range(60):
-        normal = profile(rng.standard_normal(5000))
-        p = rng.dirichlet(np.ones(20))
-        labels = np.array([f"v{i}" for i in range(20)], dtype=object)
-        named = profile(rng.choice(labels, 5000, p=p), "category")
-        draws = [change(normal, counts(normal, rng.standard_normal(n)), LIMIT).fires(LIMIT) for _ in range(25)]
-        draws += [change(named, counts(named, rng.choice(labels, n, p=p)), LIMIT).fires(LIMIT) for _ in range(25)]
-        pages += any(draws)
-    assert pages <= 3
+    for _ in range(100):
+        made = profile(draw(5000), kind)
+        pages += any([change(made, counts(made, draw(n)), LIMIT).fires(LIMIT) for _ in range(50)])
+    assert pages <= 4
 
 
 def test_large_windows_need_an_effect_too(rng):

@@ -97,6 +97,19 @@ def test_losses_that_never_differ_still_make_a_reference():
     assert made.loss.score(np.zeros(3)) <= made.loss.bound <= 1
 
 
+def test_a_day_with_a_handful_of_rows_is_no_day():
+    blocks = np.concatenate([np.repeat(np.arange(10), 50), [10, 11]])
+    losses = np.concatenate([np.full(500, 0.5), [9.0, 9.0]])
+    frame = {"x": np.zeros(502)}
+    made = fit([Column("x", "number")], frame, None, blocks=blocks, losses=losses, loss_blocks=blocks).loss
+    assert (made.blocks, made.least_rows, made.mean) == (10, 5, pytest.approx(0.5))
+
+
+def test_a_missing_column_is_named(rng):
+    with pytest.raises(DataError, match="'price' is missing"):
+        count(reference(rng), {"prices": np.zeros(3)}, None)
+
+
 def test_no_rows_make_no_reference():
     with pytest.raises(DataError, match="at least one row"):
         fit(COLUMNS, {c.name: np.array([]) for c in COLUMNS}, None, blocks=None)

@@ -132,6 +132,6 @@ def test_days_without_rows_and_gaps_are_survived():
 def test_status_is_read_from_findings():
     found = replay(shifted, days=21)
     now = status(found)
-    assert [(f.question, f.subject) for f in now.open] == [("drift", "size"), ("quality", "size")]
+    assert [(f.question, f.subject) for f in now.open] == [("drift", "size")]
     assert [f.question for f in now.latest] == ["drift window", "quality window", "performance window"]
     assert status(replay(shifted)).open == ()

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from html.parser import HTMLParser
 
 import numpy as np
-import pytest
 
 from kaizen.page import charts, page
 
@@ -74,7 +73,7 @@ def _every_chart() -> dict[str, page.Html]:
         "months": charts.lines([charts.Line("loop", ["2024-01", "2024-02"], [1.0, 2.0])], title="Months"),
         "histogram": charts.histogram({"a": scores, "b": scores + 1}, title="Scores", x="score"),
         "density": charts.density(scores, scores + 0.1, title="Density", x_label="x", y_label="y"),
-        "trials": charts.trials([("a", 0.5), ("b", None), ("a", 0.4)], title="Trials", y="loss", higher_is_better=False),
+        "trials": charts.trials([("a", 0.5), ("b", None)], title="Trials", y="loss", higher_is_better=False),
         "timeline": charts.timeline({"Findings": [event], "Decisions": []}, title="What happened"),
     }  # fmt: skip
 
@@ -84,15 +83,14 @@ def test_charts_are_the_same_bytes_again() -> None:
     assert _every_chart() == _every_chart()
 
 
-@pytest.mark.parametrize("name", list(_every_chart()))
-def test_charts_take_the_ink_of_the_page(name: str) -> None:
+def test_charts_take_the_ink_of_the_page() -> None:
     """Legible on light and on dark; and they scale."""
-    chart = _every_chart()[name]
-    assert chart.startswith("<svg role=")
-    assert "currentColor" in chart
-    assert "#0a0b0c" not in chart
-    assert "<metadata" not in chart
-    assert ' width="' not in chart[: chart.index(">")]
+    for chart in _every_chart().values():
+        assert chart.startswith("<svg role=")
+        assert "currentColor" in chart
+        assert "#0a0b0c" not in chart
+        assert "<metadata" not in chart
+        assert ' width="' not in chart[: chart.index(">")]
 
 
 def test_nothing_to_show_is_no_error() -> None:

@@ -4,7 +4,8 @@
 
 The folder holds `endpoint.json` (an Endpoint; written again for a swap) and, once it serves, `log/`. A bundle's id
 is its recipe: ``sum-1`` adds up the numbers of a row, times 1, minus the length of its text; ``slow-…`` does so
-in 1 ms a row; ``absent-…`` cannot be loaded. Every model chokes on the number 666 and answers NaN to 667.
+in 1 ms a row; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665. Every model chokes on 666 and
+answers NaN to 667.
 """
 
 from __future__ import annotations
@@ -31,21 +32,21 @@ from kaizen.serve.app import Server
 from kaizen.serve.http import Limits
 
 COLUMNS = (
-    Column("distance", "number"),
+    Column("width", "number"),
     Column("a name, with signs/%é", "number"),
     Column("at", "time"),
-    Column("carrier", "category"),
+    Column("shop", "category"),
     Column("heavy", "boolean"),
-    Column("tail", "text"),
+    Column("owner", "text"),
 )
 NOON = 1_370_088_000_000_000  # 2013-06-01T12:00:00Z
 ROW: dict[str, Any] = {
-    "distance": 3.5,
+    "width": 3.5,
     "a name, with signs/%é": 2,
     "at": "2013-06-01T12:00:00Z",
-    "carrier": "UA",
+    "shop": "UA",
     "heavy": True,
-    "tail": "N1",
+    "owner": "N1",
 }
 
 
@@ -58,7 +59,7 @@ class SmallModel:
             raise BundleError("the file is not there", where=identity)
         version = int(factor)
         self.inputs = COLUMNS
-        self.slow = kind == "slow"
+        self.kind = kind
         self.factor = float(factor)
         self.bundle = Bundle(
             id=identity,
@@ -81,17 +82,20 @@ class SmallModel:
         assert feeds["times"].dtype == np.int64
         if (numbers == 666).any():
             raise ValueError("choked")
-        if self.slow:
+        if self.kind == "weak" and (numbers == 665).any():
+            raise ValueError("choked")
+        if self.kind == "slow":
             time.sleep(0.001 * len(numbers))
-        answers = np.nansum(numbers, axis=1) * self.factor - np.array([len(text) for text in strings[:, 1]])
+        lengths = np.array([len(text) for text in strings[:, 1]])
+        answers: NDArray[np.float64] = np.nansum(numbers, axis=1) * self.factor - lengths
         answers[(numbers == 667).any(axis=1)] = np.nan
         return answers
 
 
 def expected(row: Mapping[str, Any], factor: float = 1.0) -> float:
     """Return what a small model answers to a row."""
-    numbers = (row["distance"], row["a name, with signs/%é"], row["heavy"])
-    return sum(float(v) for v in numbers if v is not None) * factor - len(row["tail"] or "")
+    numbers = (row["width"], row["a name, with signs/%é"], row["heavy"])
+    return sum(float(v) for v in numbers if v is not None) * factor - len(row["owner"] or "")
 
 
 def endpoint(revision: int, *arms: Arm) -> Endpoint:
@@ -133,7 +137,7 @@ def main() -> None:
         load=SmallModel,
         log=SegmentLog(folder / "log"),
         time="at",
-        unit="tail",
+        unit="owner",
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
         stop_with_parent=True,
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,7 @@ def request(body: bytes = BODY, *, headers: str = "", path: str = "/v1/predict",
     return head.encode() + body
 
 
-def bodies(answer: bytes) -> list[dict]:
+def bodies(answer: bytes) -> list[dict[str, Any]]:
     """Return the JSON bodies of several responses."""
     found = []
     while answer:
@@ -33,15 +35,15 @@ def bodies(answer: bytes) -> list[dict]:
 
 
 def test_pipelined_requests_are_answered_in_their_order(server: Process) -> None:
-    rows = [{**ROW, "distance": i} for i in range(40)]
+    rows = [{**ROW, "width": i} for i in range(600)]
     sent = [request(json.dumps({"rows": [row], "id": str(i)}).encode()) for i, row in enumerate(rows)]
     sent.insert(7, b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n")
     sent.insert(20, request(b"{", headers="x-odd: 1\r\n"))
     answers = bodies(server.raw(b"".join([*sent, request(last=True)])))
     assert answers.pop(20)["error"].startswith("body: ")
     assert answers.pop(7) == {"live": True}
-    assert [answer["id"] for answer in answers] == [*map(str, range(40)), "p"]
-    assert [a["predictions"][0]["value"] for a in answers[:40]] == [expected(row) for row in rows]
+    assert [answer["id"] for answer in answers] == [*map(str, range(600)), "p"]
+    assert [a["predictions"][0]["value"] for a in answers[:600]] == [expected(row) for row in rows]
 
 
 @pytest.mark.parametrize("step", [1, 7, 64])
@@ -128,6 +130,18 @@ def test_headers_that_matter_are_answered(server: Process) -> None:
     assert going_on.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
     upgrade = b"GET /healthz HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n"
     assert server.raw(upgrade + request(last=True)).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_client_that_does_not_read_is_not_read_from_and_loses_nothing(server: Process) -> None:
+    count = 1200
+    data = b"GET /metrics HTTP/1.1\r\n\r\n" * (count - 1) + b"GET /metrics HTTP/1.1\r\nconnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as stream:
+        sender = threading.Thread(target=stream.sendall, args=(data,))
+        sender.start()
+        time.sleep(0.3)
+        assert server.ask("POST", "/v1/predict", BODY)[0] == 200
+        assert read_all(stream).count(b"HTTP/1.1 200 OK") == count
+        sender.join()
 
 
 def test_two_requests_in_one_sloppy_head_are_never_taken_for_one(server: Process) -> None:

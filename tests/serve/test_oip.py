@@ -29,12 +29,12 @@ def client(server: Process) -> Iterator[triton.InferenceServerClient]:
 def tensors(*, binary: bool, **changed: tuple[str, np.ndarray]) -> list[triton.InferInput]:
     """Return two rows as tensors: `ROW`, and one where all that can be missing in binary is."""
     values: dict[str, tuple[str, np.ndarray]] = {
-        "distance": ("FP64", np.array([3.5, np.nan if binary else 4.0])),
+        "width": ("FP64", np.array([3.5, np.nan if binary else 4.0])),
         SIGNED: ("INT32", np.array([2, 7], np.int32)),
         "at": ("INT64", np.array([NOON, MISSING_TIME])),
-        "carrier": ("BYTES", np.array(["UA", ""], object)),
+        "shop": ("BYTES", np.array(["UA", ""], object)),
         "heavy": ("BOOL", np.array([True, False])),
-        "tail": ("BYTES", np.array(["N1", "né"], object)),
+        "owner": ("BYTES", np.array(["N1", "né"], object)),
         **changed,
     }
     made = []
@@ -65,7 +65,7 @@ def test_rows_are_answered_and_logged_as_plain_rows_are(
     server: Process, client: triton.InferenceServerClient, binary: bool
 ) -> None:
     result = client.infer("small", tensors(binary=binary), request_id="mine", parameters={"unit": "u"})
-    second = expected({**ROW, "distance": None if binary else 4.0, SIGNED: 7, "heavy": False, "tail": "né"})
+    second = expected({**ROW, "width": None if binary else 4.0, SIGNED: 7, "heavy": False, "owner": "né"})
     np.testing.assert_array_equal(result.as_numpy("value"), [expected(ROW), second])
     response = result.get_response()
     assert (response["id"], response["model_name"], response["model_version"]) == ("mine", "small", "1")
@@ -76,8 +76,8 @@ def test_rows_are_answered_and_logged_as_plain_rows_are(
     assert batch.at[0] == NOON
     assert batch.at[1] > NOON  # it has no time of its own: now
     frame = from_batch(batch)
-    assert frame["carrier"].tolist() == ["UA", ""]
-    np.testing.assert_array_equal(frame["distance"], [3.5, np.nan if binary else 4.0])
+    assert frame["shop"].tolist() == ["UA", ""]
+    np.testing.assert_array_equal(frame["width"], [3.5, np.nan if binary else 4.0])
 
 
 def test_outputs_come_as_they_are_asked_for(client: triton.InferenceServerClient) -> None:
@@ -92,12 +92,12 @@ def test_outputs_come_as_they_are_asked_for(client: triton.InferenceServerClient
 @pytest.mark.parametrize(
     ("changed", "status", "says"),
     [
-        ({"tail": ("BYTES", np.array(["a"], object))}, "400", r"inputs\[tail\]: expected shape \[2\], got \[1\]"),
-        ({"carrier": ("FP64", np.array([1.0, 2.0]))}, "400", r"inputs\[carrier\]: expected datatype BYTES"),
-        ({"distance": ("FP64", np.array([1.0, np.inf]))}, "400", r"inputs\[distance\].data\[1\]: expected a finite"),
+        ({"owner": ("BYTES", np.array(["a"], object))}, "400", r"inputs\[owner\]: expected shape \[2\], got \[1\]"),
+        ({"shop": ("FP64", np.array([1.0, 2.0]))}, "400", r"inputs\[shop\]: expected datatype BYTES"),
+        ({"width": ("FP64", np.array([1.0, np.inf]))}, "400", r"inputs\[width\].data\[1\]: expected a finite"),
         ({"heavy": ("INT8", np.array([1, 2], np.int8))}, "400", r"inputs\[heavy\].data\[1\]: expected true or false"),
-        ({"distnce": ("FP64", np.array([1.0, 2.0]))}, "400", "unknown input 'distnce'; did you mean 'distance'"),
-        ({"distance": ("FP64", np.array([1.0, 666.0]))}, "422", r"rows\[1\]: the model failed"),
+        ({"widht": ("FP64", np.array([1.0, 2.0]))}, "400", "unknown input 'widht'; did you mean 'width'"),
+        ({"width": ("FP64", np.array([1.0, 666.0]))}, "422", r"rows\[1\]: the model failed"),
         ({"at": ("BYTES", np.array(["2013-06-01", "soon"], object))}, "400", r"inputs\[at\].data\[1\]: expected micro"),
     ],
 )
@@ -122,12 +122,12 @@ def tensor(name: str, datatype: str, data: Any) -> dict[str, Any]:
 
 def plain() -> list[dict[str, Any]]:
     return [
-        tensor("distance", "FP64", [3.5]),
+        tensor("width", "FP64", [3.5]),
         tensor(SIGNED, "FP64", [2]),
         {**tensor("at", "BYTES", [["2013-06-01T14:00:00+02:00"]]), "shape": [1, 1]},
-        tensor("carrier", "BYTES", ["UA"]),
+        tensor("shop", "BYTES", ["UA"]),
         tensor("heavy", "BOOL", [None]),
-        tensor("tail", "BYTES", [None]),
+        tensor("owner", "BYTES", [None]),
     ]
 
 
@@ -142,14 +142,14 @@ def test_json_may_nest_and_say_null(server: Process) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda body: body["inputs"].pop(), "inputs: input 'tail' is not there"),
-        (lambda body: body["inputs"].append(body["inputs"][0]), "inputs: input 'distance' occurs twice"),
+        (lambda body: body["inputs"].pop(), "inputs: input 'owner' is not there"),
+        (lambda body: body["inputs"].append(body["inputs"][0]), "inputs: input 'width' occurs twice"),
         (lambda body: body["inputs"].clear(), "inputs: expected at least one row"),
         (lambda body: body["inputs"][0].update(shape=[]), "inputs: expected at least one row"),
         (lambda body: body["inputs"][0].update(shape=[10**30]), "inputs"),
-        (lambda body: body["inputs"][0].update(data="x"), "inputs[distance].data: expected a list"),
-        (lambda body: body["inputs"][0].update(data=["x"]), "inputs[distance].data[0]: expected a number"),
-        (lambda body: body["inputs"][0].update(data=[1, 2]), "inputs[distance].data: expected 1 values, got 2"),
+        (lambda body: body["inputs"][0].update(data="x"), "inputs[width].data: expected a list"),
+        (lambda body: body["inputs"][0].update(data=["x"]), "inputs[width].data[0]: expected a number"),
+        (lambda body: body["inputs"][0].update(data=[1, 2]), "inputs[width].data: expected 1 values, got 2"),
         (lambda body: body["inputs"][0].update(parameters={"binary_data_size": 8}), "expected a size within the body"),
         (lambda body: body.update(outputs=[{"name": "x"}]), "outputs: unknown output 'x'; known: value, prediction_id"),
         (lambda body: body.update(parameters={"unit": 3}), "parameters: expected a text 'unit'"),

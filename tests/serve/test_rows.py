@@ -26,7 +26,7 @@ SIGNED = "a name, with signs/%é"
 
 
 def test_a_prediction_is_answered_with_what_explains_it_and_logged_as_answered(server: Process) -> None:
-    rows = [ROW, {**ROW, "distance": None, "tail": None, "heavy": False}, {**ROW, "at": None, "carrier": ""}]
+    rows = [ROW, {**ROW, "width": None, "owner": None, "heavy": False}, {**ROW, "at": None, "shop": ""}]
     body = {"rows": rows, "id": "önly-mine", "at": "2013-06-02"}
     status, answer = server.ask("POST", "/v1/predict", body)
     assert status == 200
@@ -41,9 +41,9 @@ def test_a_prediction_is_answered_with_what_explains_it_and_logged_as_answered(s
     assert batch.requests == ["önly-mine"] * 3
     assert (batch.outputs, batch.propensity) == ([expected(row) for row in rows], [1.0] * 3)
     frame = from_batch(batch)
-    np.testing.assert_array_equal(frame["distance"], [3.5, np.nan, 3.5])
-    assert frame["carrier"].tolist() == ["UA", "UA", ""]
-    assert frame["tail"].tolist() == ["N1", "", "N1"]
+    np.testing.assert_array_equal(frame["width"], [3.5, np.nan, 3.5])
+    assert frame["shop"].tolist() == ["UA", "UA", ""]
+    assert frame["owner"].tolist() == ["N1", "", "N1"]
 
 
 def test_ids_and_units_of_the_caller_are_kept(server: Process) -> None:
@@ -71,22 +71,22 @@ def without(name: str) -> dict[str, Any]:
         ({"row": []}, 400, "body: unknown member 'row'; did you mean 'rows'?"),
         ({"rows": []}, 400, "rows: expected at least one row"),
         ({"rows": [1]}, 400, "rows[0]: expected an object"),
-        ({"rows": [ROW, {**ROW, "distance": "3"}]}, 400, 'rows[1].distance: expected a finite number or null, got "3"'),
-        ({"rows": [{**ROW, "distance": True}]}, 400, "rows[0].distance: expected a finite number"),
-        (b'{"rows": [{"distance": 1e999}]}', 400, "number out of range"),
-        (b'{"rows": [{"distance": NaN}]}', 400, "body: "),
-        ({"rows": [{**ROW, "carrier": 7}]}, 400, "rows[0].carrier: expected text or null, got 7"),
+        ({"rows": [ROW, {**ROW, "width": "3"}]}, 400, 'rows[1].width: expected a finite number or null, got "3"'),
+        ({"rows": [{**ROW, "width": True}]}, 400, "rows[0].width: expected a finite number"),
+        (b'{"rows": [{"width": 1e999}]}', 400, "number out of range"),
+        (b'{"rows": [{"width": NaN}]}', 400, "body: "),
+        ({"rows": [{**ROW, "shop": 7}]}, 400, "rows[0].shop: expected text or null, got 7"),
         ({"rows": [{**ROW, "heavy": 2}]}, 400, "rows[0].heavy: expected true, false or null, got 2"),
         ({"rows": [{**ROW, "at": "noon"}]}, 400, "rows[0].at: expected an ISO 8601 time"),
-        ({"rows": [{**ROW, "distnce": 1}]}, 400, "rows[0]: unknown column 'distnce'; did you mean 'distance'?"),
-        ({"rows": [without("carrier")]}, 400, "rows[0]: column 'carrier' is not there; send null"),
+        ({"rows": [{**ROW, "widht": 1}]}, 400, "rows[0]: unknown column 'widht'; did you mean 'width'?"),
+        ({"rows": [without("shop")]}, 400, "rows[0]: column 'shop' is not there; send null"),
         ({"rows": [ROW], "ids": ["a", "b"]}, 400, "ids: expected 1 prediction ids"),
         ({"rows": [ROW, ROW], "ids": ["a", "a"]}, 400, "ids: a prediction id occurs twice"),
         ({"rows": [ROW], "ids": ["a b"]}, 400, "ids[0]: "),
         ({"rows": [ROW], "unit": ["a", "b"]}, 400, "unit: expected 1 units"),
         ({"rows": [ROW], "at": "soon"}, 400, "at: expected an ISO 8601 time"),
-        ({"rows": [ROW, {**ROW, "distance": 666}]}, 422, "rows[1]: the model failed: ValueError"),
-        ({"rows": [ROW, {**ROW, "distance": 667}]}, 422, "rows[1]: the model's answer to this row is not a number"),
+        ({"rows": [ROW, {**ROW, "width": 666}]}, 422, "rows[1]: the model failed: ValueError"),
+        ({"rows": [ROW, {**ROW, "width": 667}]}, 422, "rows[1]: the model's answer to this row is not a number"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_path(server: Process, body: Any, status: int, says: str) -> None:
@@ -101,7 +101,7 @@ def test_one_bad_row_among_concurrent_requests_harms_no_other(server: Process) -
     results: dict[int, tuple[int, Any]] = {}
 
     def ask(i: int) -> None:
-        row = {**ROW, "distance": 666 if i % 10 == 3 else i}
+        row = {**ROW, "width": 666 if i % 10 == 3 else i}
         results[i] = server.ask("POST", "/v1/predict", {"rows": [row]})
 
     for _ in range(3):
@@ -113,12 +113,12 @@ def test_one_bad_row_among_concurrent_requests_harms_no_other(server: Process) -
         for i, (status, answer) in results.items():
             assert status == (422 if i % 10 == 3 else 200), answer
             if status == 200:
-                assert answer["predictions"][0]["value"] == expected({**ROW, "distance": i})
+                assert answer["predictions"][0]["value"] == expected({**ROW, "width": i})
 
 
 def test_a_large_request_is_answered_in_order_and_small_ones_get_between(launch: Callable[..., Process]) -> None:
     server = launch(endpoint(1, Arm("slow-1", "champion", 1.0)))
-    rows = [{**ROW, "distance": 1000 + i} for i in range(2500)]
+    rows = [{**ROW, "width": 1000 + i} for i in range(2500)]
     done: list[Any] = []
     body = {"rows": rows, "ids": [f"r{i}" for i in range(2500)]}
     thread = threading.Thread(target=lambda: done.append(server.ask("POST", "/v1/predict", body)))
@@ -133,18 +133,18 @@ def test_a_large_request_is_answered_in_order_and_small_ones_get_between(launch:
     assert status == 200
     assert [p["id"] for p in answer["predictions"]] == body["ids"]
     assert [p["value"] for p in answer["predictions"]] == [expected(row) for row in rows]
-    assert between >= 4
+    assert between >= 2  # a small request waits for one chunk at most, not for all five
 
 
 def test_a_split_endpoint_answers_a_unit_by_one_arm_and_says_which(launch: Callable[..., Process]) -> None:
     server = launch(endpoint(1, Arm("sum-1", "champion", 0.75), Arm("sum-2", "challenger", 0.25)))
-    rows = [{**ROW, "tail": f"unit{i % 200}"} for i in range(800)]
+    rows = [{**ROW, "owner": f"unit{i % 200}"} for i in range(800)]
     _, answer = server.ask("POST", "/v1/predict", {"rows": rows})
     arms: dict[str, set[str]] = {}
     for row, prediction in zip(rows, answer["predictions"], strict=True):
         factor = {"champion": 1.0, "challenger": 2.0}[prediction["arm"]]
         assert prediction["value"] == expected(row, factor)
-        arms.setdefault(row["tail"], set()).add(prediction["arm"])
+        arms.setdefault(row["owner"], set()).add(prediction["arm"])
     assert all(len(seen) == 1 for seen in arms.values())
     share = sum(seen == {"challenger"} for seen in arms.values()) / len(arms)
     assert 0.15 < share < 0.35
@@ -165,7 +165,7 @@ ODD = st.sampled_from([True, "x", 3, -1.5, [], {}, "2013-01-01", 10**400])
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_the_fast_reader_agrees_with_the_careful_one(data: st.DataObject) -> None:
-    decoder = RowDecoder(Reader(COLUMNS, len(COLUMNS)), "at", "tail", SystemClock())
+    decoder = RowDecoder(Reader(COLUMNS, len(COLUMNS)), "at", "owner", SystemClock())
     value = {column.name: VALUES[column.type] for column in COLUMNS}
     rows = data.draw(st.lists(st.fixed_dictionaries(value), min_size=1, max_size=4))
     if data.draw(st.booleans()):

@@ -83,7 +83,7 @@ def test_a_shadow_is_logged_beside_the_answer_and_a_failing_one_touches_nothing(
     launch: Callable[..., Process],
 ) -> None:
     server = launch(endpoint(1, Arm("sum-1", "champion", 1.0), Arm("sum-2", "challenger", 0.0)))
-    rows = [{**ROW, "distance": i} for i in range(20)]
+    rows = [{**ROW, "width": i} for i in range(20)]
     _, answer = server.ask("POST", "/v1/predict", {"rows": rows, "ids": [f"s{i}" for i in range(20)]})
     assert [p["arm"] for p in answer["predictions"]] == ["champion"] * 20
     server.wait_for(lambda health: health["shadow_pending"] == 0)
@@ -92,10 +92,11 @@ def test_a_shadow_is_logged_beside_the_answer_and_a_failing_one_touches_nothing(
     assert (shadow.ids, shadow.at, shadow.units) == (champion.ids, champion.at, champion.units)
     assert shadow.outputs == [expected(row, 2) for row in rows]
     assert (shadow.columns, shadow.numbers, shadow.strings) == ((), b"", [])
-    # What chokes the models fails the champion's request; a shadow alone can choke only on a swap's other bundle.
-    publish(server.folder, endpoint(2, Arm("sum-1", "champion", 1.0), Arm("slow-2", "shadow", 0.0)))
+    publish(server.folder, endpoint(2, Arm("sum-1", "champion", 1.0), Arm("weak-2", "shadow", 0.0)))
     server.wait_for(lambda health: health["revision"] == 2)
-    for _ in range(20):
-        assert server.ask("POST", "/v1/predict", BODY)[0] == 200
+    rows[7] = {**ROW, "width": 665}
+    assert server.ask("POST", "/v1/predict", {"rows": rows})[0] == 200
     server.wait_for(lambda health: health["shadow_pending"] == 0)
-    assert sum(len(b.ids) for b in server.predictions() if b.role == "shadow") == 20
+    outputs = [value for batch in server.predictions() if batch.role == "shadow" for value in batch.outputs]
+    assert sorted(outputs) == sorted(expected(row, 2) for i, row in enumerate(rows) if i != 7)
+    assert "kaizen_shadow_failed_rows_total 1.0" in server.ask("GET", "/metrics")[1].decode()

@@ -37,6 +37,13 @@ def test_rare_bins_are_pooled_and_kept():
     assert chi2_test(reference, current) == (pytest.approx(expected.pvalue, rel=1e-10), 2)
 
 
+def test_a_pool_that_is_still_rare_takes_in_the_next_rarer_bin():
+    # The last two bins expect 1.4 together, so the third joins them.
+    reference, current = np.array([500.0, 420, 75, 3, 2]), np.array([150.0, 130, 18, 1, 1])
+    expected = chi2_contingency(np.array([[500.0, 420, 80], [150, 130, 20]]), correction=False)
+    assert chi2_test(reference, current) == (pytest.approx(expected.pvalue, rel=1e-10), 2)
+
+
 def test_undebiased_distance_of_small_samples_is_large_without_any_change(rng):
     # k = 10, n = 100, m = 5000: theory says P(JS >= 0.1) = 0.55, a simulation found 0.59.
     theory = chdtrc(9, 8 * 0.1**2 / (1 / 100 + 1 / 5000))

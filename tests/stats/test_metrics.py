@@ -109,7 +109,7 @@ def test_curves_begin_and_end_where_they_must() -> None:
     score = rng.normal(size=5000) + target
     x, y = roc(target, score)
     assert (x[0], y[0], x[-1], y[-1]) == (0.0, 0.0, 1.0, 1.0)
-    assert float(np.trapezoid(y, x)) == pytest.approx(metrics.auc(target, score), abs=2e-3)
+    assert float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum()) == pytest.approx(metrics.auc(target, score), abs=2e-3)
     recall, precision = precision_recall(target, score)
     assert recall[-1] == 1.0
     assert precision[-1] == pytest.approx(target.mean())

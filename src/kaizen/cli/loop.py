@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import sys
 import time
 from pathlib import Path
 
 import click
 
-from kaizen.cli.output import print_json, print_table, project_options
+from kaizen.cli.output import log_to, print_json, print_table, project_options
 from kaizen.core.errors import DecisionError
 from kaizen.core.project import Project
 from kaizen.core.records import Bundle, Decision
@@ -28,6 +29,7 @@ def run(once: bool, every: float, folder: Path, as_json: bool) -> None:  # noqa:
     from kaizen.cli.progress import stage
     from kaizen.loop import cycle
 
+    log_to(sys.stderr)
     project = Project.open(folder)
     while True:
         turns = []

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 import msgspec
@@ -67,3 +67,17 @@ def report_error(err: KaizenError, *, as_json: bool) -> None:
         sys.stderr.write(msgspec.json.encode(body).decode() + "\n")
     else:
         click.echo(f"{click.style('error', fg='red', bold=True)} {err}", err=True)
+
+
+def log_to(stream: TextIO) -> None:
+    """Send structured logs, one line an event, to a stream: standard output belongs to what a verb prints."""
+    import structlog
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(stream),
+    )

@@ -6,19 +6,20 @@ records ──► endpoint ──► bundles, verified ──► server ──�
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
-from kaizen.cli.output import folder_option
+from kaizen.cli.output import log_to, print_json, project_options
 
 
 @click.command()
 @click.option("--host", help="Default: the project's.")
 @click.option("--port", type=int, help="Default: the project's.")
 @click.option("--stop-with-parent", is_flag=True, help="Stop when standard input ends: when whoever started this ends.")
-@folder_option
-def command(host: str | None, port: int | None, stop_with_parent: bool, folder: Path) -> None:  # noqa: FBT001
+@project_options
+def command(host: str | None, port: int | None, stop_with_parent: bool, folder: Path, as_json: bool) -> None:  # noqa: FBT001
     """Serve the project's endpoint until stopped; a new revision of it is swapped in without a pause."""
     from kaizen.bundle import keys, load
     from kaizen.core.errors import DecisionError
@@ -47,4 +48,14 @@ def command(host: str | None, port: int | None, stop_with_parent: bool, folder: 
         clock=project.clock,
         stop_with_parent=stop_with_parent,
     )
-    server.serve_forever()
+    log_to(sys.stderr)
+    server.serve_forever(ready=lambda: _ready(server.host, server.port, project.name, as_json=as_json))
+
+
+def _ready(host: str, port: int, name: str, *, as_json: bool) -> None:
+    url = f"http://{host}:{port}"
+    if as_json:
+        print_json({"endpoint": name, "url": url})
+        sys.stdout.flush()
+    else:
+        click.echo(f"Serving {name} on {url}  (POST /v1/predict, POST /v1/feedback, GET /healthz, GET /v2)")

@@ -197,6 +197,11 @@ def _thinned(x: Array, y: Array, size: Array) -> tuple[Array, Array]:
 
 def _powers(exponents: Array) -> Array:
     # One call of libm a row, as ONNX Runtime makes: numpy's own vectorised power differs in the last bit.
-    held = np.clip(exponents, -745.0, 709.0)
-    powers = np.array([math.e**value for value in held.tolist()], dtype=np.float64)
-    return np.where(exponents > 709.0, np.inf, powers)
+    return np.array([_power(value) for value in exponents.tolist()], dtype=np.float64)
+
+
+def _power(exponent: float) -> float:
+    try:
+        return math.pow(math.e, exponent)
+    except OverflowError:
+        return math.inf

@@ -72,10 +72,11 @@ def observe(project: Project, endpoint: Endpoint, day: int, before: State) -> Ob
     compared = []
     for arm in endpoint.arms[1:]:
         days = [p for p in on_endpoint if p.other == arm.bundle]
-        if days and any(p.other == arm.bundle for p in pairs):
+        if any(p.other == arm.bundle for p in pairs):
             finding = _comparison(project, endpoint, arm, days, day)
-            findings.append(finding)
-            compared.append(Compared(arm.bundle, finding.verdict, len(days), finding.id))
+            if _is_worth_keeping(project, finding):
+                findings.append(finding)
+                compared.append(Compared(arm.bundle, finding.verdict, len(days), finding.id))
     state = msgspec.structs.replace(
         state,
         matured=matured,
@@ -198,6 +199,11 @@ def _comparison(project: Project, endpoint: Endpoint, arm: Arm, days: list[Paire
         end=day_start(days[-1].day + 1, zone),
         says=_said(who, found),
     )
+
+
+def _is_worth_keeping(project: Project, finding: Finding) -> bool:
+    """Say whether a comparison decides something, or a week has gone by since the last one that was kept."""
+    return finding.verdict != "undecided" or finding.n % 7 == 0 or finding.n >= project.file.experiment.max_blocks
 
 
 def _said(who: str, found: Comparison) -> str:

@@ -19,8 +19,9 @@ KNOWN = 1000  # a column with more distinct labels is not checked for unseen one
 class Bins(msgspec.Struct, frozen=True, kw_only=True):
     """The bins of one column.
 
-    A number falls below the first of the ``edges``, between two of them (the lower one included), above the last, or,
-    the last bin, is missing. A category is one of ``labels``, another known one, unseen, or, the last bin, missing;
+    A number falls far below (under the first of the ``edges``), between two of them (the lower one included), far above
+    (from the last on), or, the last bin, is missing. The first and the last edge lie outside the reference's range by
+    as much as the range is wide. A category is one of ``labels``, another known one, unseen, or, the last bin, missing;
     ``known`` are the rarer labels that the reference had (None: too many to keep, and none counts as unseen), and
     ``novelty`` is the share of rows whose label occurred once: about the share that is new in as many rows more (Good,
     *Biometrika* 40 (1953)).
@@ -39,12 +40,12 @@ class Bins(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def low(self) -> float:
         """The smallest number of the reference."""
-        return self.edges[0] if self.edges else np.nan
+        return self.edges[1] if self.edges else np.nan
 
     @property
     def high(self) -> float:
         """The largest number of the reference."""
-        return float(np.nextafter(self.edges[-1], -np.inf)) if self.edges else np.nan
+        return float(np.nextafter(self.edges[-2], -np.inf)) if self.edges else np.nan
 
 
 def bins_of(kind: ColumnType, values: NDArray[Any]) -> Bins:
@@ -80,10 +81,12 @@ def _edges(values: NDArray[Any]) -> tuple[float, ...]:
     if n == 0:
         return ()
     cuts = numbers[(np.arange(NUMBER_BINS) * n) // NUMBER_BINS]
-    last = np.nextafter(numbers[-1], np.inf)
+    low, high = numbers[0], numbers[-1]
+    margin = (high - low) or abs(low) or 1.0
+    ends = np.nextafter([high, high + margin], np.inf)
     held = np.searchsorted(numbers, cuts, side="right") - np.searchsorted(numbers, cuts, side="left")
     heavy = cuts[held > 2 * n / NUMBER_BINS]
-    return tuple(np.unique(np.concatenate((cuts, heavy, np.nextafter(heavy, np.inf), [last]))).tolist())
+    return tuple(np.unique(np.concatenate(([low - margin], cuts, heavy, np.nextafter(heavy, np.inf), ends))).tolist())
 
 
 def _label_bins(values: NDArray[Any]) -> Bins:

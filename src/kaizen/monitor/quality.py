@@ -1,4 +1,7 @@
-"""Rows that the reference never saw the like of: numbers out of its range, unseen categories. They never page.
+"""Rows that the reference never saw the like of: numbers far out of its range, unseen categories. They never page.
+
+Far is as far again as the range is wide: a season lies beyond the range of the months before it, a unit confused with
+another lies far beyond.
 
 Types are enforced at the door. What is here has a question of its own, so that the loop can refuse to learn from a
 window while a quality incident is open.
@@ -21,6 +24,7 @@ QUESTION = "quality"
 SUMMARY = "quality window"
 METHOD = "Clopper-Pearson lower bound of the share of strange rows"
 OPENS_FROM, RESOLVES_BELOW = 0.01, 0.008
+LEAST_WORTH = 20  # independent rows in a window: a column worth fewer, such as the month, has no usual range
 
 
 class Strange(NamedTuple):
@@ -45,19 +49,25 @@ class Strange(NamedTuple):
         if bins.edges is None:
             return "carry a category that the reference lacks"
         return (
-            f"lie outside {bins.low:g} to {bins.high:g}" if bins.edges else "have a value where the reference had none"
+            f"lie far outside {bins.low:g} to {bins.high:g}"
+            if bins.edges
+            else "have a value where the reference had none"
         )
 
 
 def strange(profile: Profile, counts: NDArray[np.int64]) -> Strange:
-    """Return the share of a window's rows that are out of range or unseen, with its exact 95 % bounds."""
+    """Return the share of a window's rows that are far out of range or unseen, with its 95 % bounds.
+
+    Rows count as the independent rows that they are worth, by what the reference's days showed.
+    """
     rows = int(counts.sum())
     found = 0
     if profile.bins.edges is not None:
         found = int(counts[0] + counts[-2]) if profile.bins.edges else int(counts[0])
     elif profile.type == "category":
         found = int(counts[-2])
-    low, high = clopper_pearson(found, rows)
+    worth = 1 / profile.spread.factor
+    low, high = clopper_pearson(found * worth, rows * worth)
     return Strange(profile, rows, found, found / max(1, rows), float(low), float(high))
 
 
@@ -74,7 +84,7 @@ def assess(
             incidents,
             QUESTION,
             one.profile.name,
-            fires=one.beyond >= OPENS_FROM,
+            fires=one.beyond >= OPENS_FROM and one.rows >= LEAST_WORTH * one.profile.spread.factor,
             clean=one.share - one.profile.bins.novelty < RESOLVES_BELOW,
             at=window.end,
         )

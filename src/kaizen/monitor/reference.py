@@ -1,7 +1,7 @@
 """What was normal when the model was made: per column a small table of counts, and how large the daily loss was.
 
-    numbers      below | 32 bins of equal mass, heavy values in bins of their own | above | missing
-    categories   the 63 commonest | other | missing
+    numbers      far below | below | 32 bins of equal mass, heavy values in their own | above | far above | missing
+    categories   the 63 commonest | other | unseen | missing
 
 Counts of days add up to counts of windows, so nothing is ever kept of the rows themselves.
 """
@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kaizen.core.errors import DataError
+from kaizen.core.errors import DataError, nearest
 from kaizen.core.records import Column, ColumnType
 from kaizen.graph.frame import Frame
 from kaizen.monitor.binning import Bins, bins_of, place
@@ -63,6 +63,7 @@ class LossReference(msgspec.Struct, frozen=True, kw_only=True):
     bound: float
     mean: float
     blocks: int
+    least_rows: int  # a day with fewer is passed over
 
     def score(self, losses: NDArray[np.float64]) -> float:
         """Return a day's mean loss, rescaled to 0..1."""
@@ -135,6 +136,9 @@ def fit(
 
 def count(reference: Reference, frame: Frame, outputs: NDArray[np.float64] | None) -> dict[str, NDArray[np.int64]]:
     """Return the counts of these rows in the bins of the reference, by the profile's key; counts of days add up."""
+    for p in reference.columns:
+        if p.name not in frame:
+            raise DataError(f"the column {p.name!r} is missing", where="monitor", fix=nearest(p.name, frame))
     counts = {p.key: _tally(place(p.bins, frame[p.name]), p.bins) for p in reference.columns}
     output = reference.output
     if output is not None and outputs is not None:
@@ -189,11 +193,15 @@ def _loss_reference(
     if losses is None or blocks is None:
         return None
     known = np.isfinite(losses)
-    losses, days = losses[known], np.unique(blocks[known], return_inverse=True)[1]
-    if len(losses) == 0 or int(days.max()) + 1 < FEWEST_BLOCKS:
+    if not known.any():
         return None
+    losses, days = losses[known], np.unique(blocks[known], return_inverse=True)[1]
     cap = LOG_LOSS_CAP if metric == "log_loss" else float(np.quantile(losses, 0.999))
-    means = np.bincount(days, weights=np.minimum(losses, cap)) / np.bincount(days)
+    rows = np.bincount(days)
+    least_rows = max(1, int(np.median(rows)) // 10)
+    means = (np.bincount(days, weights=np.minimum(losses, cap)) / rows)[rows >= least_rows]
+    if len(means) < FEWEST_BLOCKS:
+        return None
     # The range is set by how much days differ: bets on the excess over a floor near usual days find a rise of a tenth
     # weeks before bets on the loss itself; the ceiling keeps one freak day from paging alone.
     centre, deviation = float(means.mean()), max(float(means.std(ddof=1)), 1e-9 + 1e-3 * abs(float(means.mean())))
@@ -207,4 +215,5 @@ def _loss_reference(
         bound=min(1.0, t_bounds(scores, alpha=0.1)[1] + TOLERANCE * abs(centre) / (ceiling - floor)),
         mean=centre,
         blocks=len(means),
+        least_rows=least_rows,
     )

@@ -86,11 +86,12 @@ def observe(
         window = window.add(count(reference, block.frame, block.outputs), rows, block.end)
     window, more, incidents = _elapse(reference, window, block.day + 1, incidents, settings, stamp)
     findings += more
-    progress = state.performance
-    for day, losses in block.matured if reference.loss is not None else ():
-        assert reference.loss is not None
+    progress, loss = state.performance, reference.loss
+    if loss is None:
+        return WatchState(window, progress, incidents), findings
+    for day, losses in block.matured:
         progress, more, incidents = performance.mature(
-            reference.loss,
+            loss,
             progress,
             day,
             losses,

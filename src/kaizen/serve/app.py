@@ -20,6 +20,7 @@ from kaizen.core.clock import Clock, SystemClock
 from kaizen.core.errors import KaizenError, RequestError
 from kaizen.core.ports import Log
 from kaizen.core.records import Endpoint
+from kaizen.serve.aside import Aside
 from kaizen.serve.feedback import Feedback
 from kaizen.serve.generation import Generation, Model
 from kaizen.serve.http import Connection, Limits, Listener
@@ -64,7 +65,7 @@ class Server:
     --------
     ::
 
-        Server(name="flights", endpoint=project.endpoint, load=load, log=project.log).serve_forever()
+        Server(name=project.name, endpoint=project.endpoint, load=load, log=project.log).serve_forever()
     """
 
     def __init__(
@@ -96,9 +97,9 @@ class Server:
         self._current: tuple[Generation, RowDecoder] | None = None
         self._draining = False
 
-    def serve_forever(self) -> None:
+    def serve_forever(self, ready: Callable[[], None] | None = None) -> None:
         """Serve until SIGTERM, SIGINT or `stop`; then finish what is under way and return."""
-        uvloop.run(self.run())
+        uvloop.run(self.run(ready))
 
     async def run(self, ready: Callable[[], None] | None = None) -> None:
         """Serve until stopped; `ready` is called once the port is open.
@@ -125,6 +126,7 @@ class Server:
         self._loop = loop
         self._stopped = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kaizen-score")
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="kaizen-read")
         self.scoring = Scoring(self._log, self._clock, loop.call_soon, loop.call_soon_threadsafe, self._thread)
         self._swap = Swap(self._endpoint, self._load, self._switch)
         self._routes = self._compose()
@@ -154,15 +156,17 @@ class Server:
         self._ticker.cancel()
         await self._loop.run_in_executor(None, self._swap.stop)
         self._thread.shutdown()
+        self._reading.shutdown()
         self._log.close()
         logger.info("stopped endpoint=%s unanswered=%d", self.name, self._listener.waiting)
 
     # Inside
 
     def _compose(self) -> Routes:
-        predict = Predict(self._serving, self.scoring, self._thread, self._loop.call_soon_threadsafe)
-        self._feedback = Feedback(self._log, self._clock)
-        protocol = OpenInference(self.name, __version__, self._serving, self.scoring)
+        aside = Aside(self._reading, self._loop.call_soon_threadsafe)
+        predict = Predict(self._serving, self.scoring, aside)
+        self._feedback = Feedback(self._log, self._clock, aside)
+        protocol = OpenInference(self.name, __version__, self._serving, self.scoring, aside)
         return Routes(
             self.name,
             {

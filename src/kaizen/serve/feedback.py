@@ -17,6 +17,7 @@ from kaizen.core.errors import RequestError
 from kaizen.core.ports import Log
 from kaizen.core.records import LabelBatch
 from kaizen.graph.rows import parse_time
+from kaizen.serve.aside import Aside
 from kaizen.serve.message import Request
 from kaizen.serve.reader import explained
 from kaizen.serve.rows import PredictionId
@@ -41,11 +42,14 @@ class Feedback:
         Where labels go.
     clock
         Tells when a label became known that does not say.
+    aside
+        Reads large bodies.
     """
 
-    def __init__(self, log: Log, clock: Clock) -> None:
+    def __init__(self, log: Log, clock: Clock, aside: Aside) -> None:
         self._log = log
         self._clock = clock
+        self._aside = aside
         self._one = msgspec.json.Decoder(_Label)
         self._many = msgspec.json.Decoder(_Labels)
         self.labels = 0
@@ -53,22 +57,26 @@ class Feedback:
 
     def handle(self, request: Request) -> None:
         """Log the labels, then answer how many they are."""
+        self._aside.run(request, lambda: self._batch(request), lambda batch: self._accept(request, batch))
+
+    def _batch(self, request: Request) -> LabelBatch:
         labels, path = self._read(request)
         now_us = to_us(self._clock.now())
-        batch = LabelBatch(
+        return LabelBatch(
             ids=[label.id for label in labels],
             values=[_finite(label, path, index) for index, label in enumerate(labels)],
             at=[_moment(label, now_us, path, index) for index, label in enumerate(labels)],
         )
-        if labels:
-            try:
-                self._log.append(batch)
-            except Exception as err:  # whatever it is, nothing may be acknowledged that is not logged
-                self.log_failures += 1
-                what = f"the log cannot be written: {err}"
-                raise RequestError(what, status=503, fix="free its disk; no label was taken") from err
-        self.labels += len(labels)
-        request.reply(b'{"accepted":%d}' % len(labels))
+
+    def _accept(self, request: Request, batch: LabelBatch) -> None:
+        try:
+            self._log.append(batch)
+        except Exception as err:  # whatever it is, nothing may be acknowledged that is not logged
+            self.log_failures += 1
+            what = f"the log cannot be written: {err}"
+            raise RequestError(what, status=503, fix="free its disk; no label was taken") from err
+        self.labels += len(batch.ids)
+        request.reply(b'{"accepted":%d}' % len(batch.ids))
 
     def _read(self, request: Request) -> tuple[list[_Label], Callable[[int], str]]:
         kind = request.head.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()

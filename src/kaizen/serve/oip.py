@@ -14,6 +14,7 @@ import msgspec
 
 from kaizen.core.errors import RequestError, nearest
 from kaizen.graph.frame import feeds
+from kaizen.serve.aside import Aside
 from kaizen.serve.generation import Generation, LiveArm
 from kaizen.serve.message import Request
 from kaizen.serve.reader import Inputs, explained
@@ -51,6 +52,8 @@ class OpenInference:
         Gives the generation that answers and its decoder; raises a 503 before there is one.
     scoring
         Where calls go.
+    aside
+        Reads large bodies.
     """
 
     def __init__(
@@ -59,11 +62,13 @@ class OpenInference:
         version: str,
         current: Callable[[], tuple[Generation, RowDecoder]],
         scoring: Scoring,
+        aside: Aside,
     ) -> None:
         self._name = name
         self._version = version
         self._current = current
         self._scoring = scoring
+        self._aside = aside
         self._decoder = msgspec.json.Decoder(_Infer)
 
     def server(self, request: Request) -> None:
@@ -109,24 +114,31 @@ class OpenInference:
         def handle(request: Request) -> None:
             generation, decoder = self._current()
             pinned = _pinned(generation, version)
-            asked, binary = self._read(request)
-            wanted = _wanted(asked, generation.output)
-            inputs = _inputs(generation, asked.inputs, binary)
-            unit, at = asked.parameters.get("unit"), asked.parameters.get("at")
-            if not isinstance(unit, str | None) or not isinstance(at, str | int | None):
-                raise RequestError("expected a text 'unit' and a time 'at'", where="parameters")
-            call = Call(
+            self._aside.run(
                 request,
-                generation,
-                sum(chunk.rows for chunk in inputs),
-                finish=lambda done: _answer(done, asked.id, wanted),
-                units=decoder.units(unit, inputs),
-                at=decoder.moments(at, inputs),
-                request_id=asked.id or request.head.request_id.decode("latin-1") or None,
+                lambda: self._decode(request, generation, decoder),
+                lambda decoded: self._scoring.submit(*decoded, pinned),
             )
-            self._scoring.submit(call, inputs, pinned)
 
         return handle
+
+    def _decode(self, request: Request, generation: Generation, decoder: RowDecoder) -> tuple[Call, list[Inputs]]:
+        asked, binary = self._read(request)
+        wanted = _wanted(asked, generation.output)
+        inputs = _inputs(generation, asked.inputs, binary)
+        unit, at = asked.parameters.get("unit"), asked.parameters.get("at")
+        if not isinstance(unit, str | None) or not isinstance(at, str | int | None):
+            raise RequestError("expected a text 'unit' and a time 'at'", where="parameters")
+        call = Call(
+            request,
+            generation,
+            sum(chunk.rows for chunk in inputs),
+            finish=lambda done: _answer(done, asked.id, wanted),
+            units=decoder.units(unit, inputs),
+            at=decoder.moments(at, inputs),
+            request_id=asked.id or request.head.request_id.decode("latin-1") or None,
+        )
+        return call, inputs
 
     def _read(self, request: Request) -> tuple[_Infer, memoryview]:
         body = request.body

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from functools import partial
 from types import GenericAlias
 from typing import Annotated, Any, Final
@@ -24,6 +23,7 @@ from kaizen.core.clock import Clock, to_us
 from kaizen.core.errors import RequestError
 from kaizen.graph.frame import MISSING_TIME
 from kaizen.graph.rows import parse_time
+from kaizen.serve.aside import LARGE_BYTES, Aside
 from kaizen.serve.generation import Generation
 from kaizen.serve.message import Request
 from kaizen.serve.reader import Inputs, Reader, explained
@@ -31,7 +31,6 @@ from kaizen.serve.scoring import CHUNK, Call, Scoring
 
 PredictionId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 
-_LARGE_BYTES: Final = 256 << 10  # a larger body is read in the thread
 _ERRORS: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 
@@ -148,48 +147,27 @@ class Predict:
         Gives the generation that answers and its decoder; raises a 503 before there is one.
     scoring
         Where calls go.
-    run
-        The thread that reads large bodies.
-    soon_from_thread
-        The loop's `call_soon_threadsafe`.
+    aside
+        Reads large bodies.
     """
 
-    def __init__(
-        self,
-        current: Callable[[], tuple[Generation, RowDecoder]],
-        scoring: Scoring,
-        thread: Executor,
-        soon_from_thread: Callable[..., object],
-    ) -> None:
+    def __init__(self, current: Callable[[], tuple[Generation, RowDecoder]], scoring: Scoring, aside: Aside) -> None:
         self._current = current
         self._scoring = scoring
-        self._thread = thread
-        self._soon_from_thread = soon_from_thread
+        self._aside = aside
 
     def handle(self, request: Request) -> None:
         """Take a request; the answer follows its batch."""
         generation, decoder = self._current()
-        if len(request.body) > _LARGE_BYTES:
-            self._thread.submit(self._read_large, request, generation, decoder)
+        if len(request.body) <= LARGE_BYTES:
+            asked, inputs = decoder.decode(request.body)
+            self._submit(request, generation, decoder, asked, inputs)
             return
-        asked, inputs = decoder.decode(request.body)
-        self._submit(request, generation, decoder, asked, inputs)
-
-    def _read_large(self, request: Request, generation: Generation, decoder: RowDecoder) -> None:
-        def go_on() -> None:
-            try:
-                self._submit(request, generation, decoder, *decoded)
-            except RequestError as err:
-                request.refuse(err)
-
-        try:
-            decoded = decoder.decode_large(request.body)
-        except RequestError as err:
-            self._soon_from_thread(request.refuse, err)
-        except Exception:  # a request that is never answered would be worse
-            self._soon_from_thread(request.refuse, RequestError("the body cannot be read", status=400))
-        else:
-            self._soon_from_thread(go_on)
+        self._aside.run(
+            request,
+            lambda: decoder.decode_large(request.body),
+            lambda decoded: self._submit(request, generation, decoder, *decoded),
+        )
 
     def _submit(
         self, request: Request, generation: Generation, decoder: RowDecoder, asked: _Envelope, inputs: list[Inputs]

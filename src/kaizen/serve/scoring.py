@@ -78,15 +78,23 @@ class Part:
 
 
 class ShadowPart:
-    """A batch that was answered, to be scored by another arm as well."""
+    """A batch that was answered, or some rows of it, to be scored by another arm as well."""
 
-    __slots__ = ("batch", "inputs", "key", "rows")
+    __slots__ = ("batch", "feeds", "inputs", "key", "places", "rows")
 
-    def __init__(self, arm: LiveArm, feeds: Feeds, batch: PredictionBatch) -> None:
+    def __init__(self, arm: LiveArm, feeds: Feeds, batch: PredictionBatch, places: slice) -> None:
         self.key = arm
-        self.rows = len(batch.ids)
-        self.inputs = Inputs(self.rows, feeds)
+        self.feeds = feeds  # of the whole batch
         self.batch = batch
+        self.places = places  # of its rows in the batch
+        self.rows = places.stop - places.start
+        self.inputs = Inputs(self.rows, {group: tensor[places] for group, tensor in feeds.items()})
+
+    def halves(self) -> list[ShadowPart]:
+        """Return its rows in two parts."""
+        middle = (self.places.start + self.places.stop) // 2
+        cuts = (slice(self.places.start, middle), slice(middle, self.places.stop))
+        return [ShadowPart(self.key, self.feeds, self.batch, cut) for cut in cuts]
 
 
 Scored: TypeAlias = "tuple[Feeds, list[float]]"
@@ -247,16 +255,21 @@ class Scoring:
         self.log_bytes += len(batch.numbers) + len(batch.times) + sum(map(len, batch.strings))
 
     def _shadow(self, arm: LiveArm, feeds: Feeds, batch: PredictionBatch) -> None:
+        rows = len(batch.ids)
         for shadow in arm.shadows:
             try:
-                self.batcher.admit(len(batch.ids), SHADOW)
+                self.batcher.admit(rows, SHADOW)
             except RequestError:
-                self.shadow_dropped += len(batch.ids)  # live traffic needs the whole core; better this than waiting
+                self.shadow_dropped += rows  # live traffic needs the whole core; better this than waiting
                 continue
-            self.shadow_pending += len(batch.ids)
-            self.batcher.submit(ShadowPart(shadow, feeds, batch), SHADOW)
+            self.shadow_pending += rows
+            self.batcher.submit(ShadowPart(shadow, feeds, batch, slice(0, rows)), SHADOW)
 
     def _deliver_shadows(self, parts: list[ShadowPart], scored: Scored | Exception) -> None:
+        if isinstance(scored, Exception) and parts[0].rows > 1:
+            for half in parts[0].halves():  # one of its rows is bad; the others are not lost for it
+                self.batcher.submit(half, SHADOW)
+            return
         rows = sum(part.rows for part in parts)
         self.shadow_pending -= rows
         arm = parts[0].key
@@ -354,19 +367,18 @@ def _first_bad(part: Part) -> int:
 
 
 def _beside(part: ShadowPart, outputs: list[float]) -> PredictionBatch:
-    """Return the shadow's record of a batch: the same ids, its own answers, no inputs."""
-    batch = part.batch
-    n = len(batch.ids)
+    """Return the shadow's record of its rows: the same ids, its own answers, no inputs."""
+    batch, places = part.batch, part.places
     return PredictionBatch(
         endpoint=batch.endpoint,
         revision=batch.revision,
         bundle=part.key.bundle.id,
         role=part.key.arm.role,
-        ids=batch.ids,
-        at=batch.at,
-        units=batch.units,
+        ids=batch.ids[places],
+        at=batch.at[places],
+        units=batch.units[places],
         outputs=outputs,
-        propensity=[1.0] * n,  # it scores every row
-        latency_us=[0] * n,  # nobody waited
-        requests=batch.requests,
+        propensity=[1.0] * part.rows,  # it scores every row
+        latency_us=[0] * part.rows,  # nobody waited
+        requests=batch.requests[places],
     )

@@ -3,7 +3,7 @@
 >>> import numpy as np
 >>> target, prediction = np.array([0.0, 1.0, 1.0, 0.0]), np.array([0.1, 0.8, 0.6, 0.3])
 >>> round(log_loss(target, prediction), 4)
-0.2990
+0.299
 >>> auc(target, prediction)
 1.0
 

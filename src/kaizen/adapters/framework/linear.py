@@ -45,7 +45,7 @@ class Linear:
     ) -> Fitted:
         """Fit to convergence."""
         matrix = np.asarray(features, dtype=np.float64)
-        strength = float(params["C"] or 1.0)
+        strength = float(params.get("C") or 1.0)
         model = _logistic(strength, matrix.shape[1]) if task == "classification" else Ridge(alpha=1.0 / strength)
         with warnings.catch_warnings():
             # Separable classes never converge; the penalty keeps the weights finite and the metrics judge them.

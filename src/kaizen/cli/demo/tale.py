@@ -18,6 +18,7 @@ from kaizen.cli.demo import flights
 from kaizen.cli.demo.replay import Caller, Served, World, replay_day
 from kaizen.cli.demo.story import Story, write
 from kaizen.cli.init import write_schema
+from kaizen.cli.output import log_to
 from kaizen.cli.progress import stage
 from kaizen.core.clock import EventClock
 from kaizen.core.errors import KaizenError
@@ -47,6 +48,7 @@ def tell(folder: Path, *, share: float, trials: int, seed: int, until: date | No
         zone = project.file.data.time_zone
         first = (date.fromisoformat(flights.START) - _EPOCH).days
         project.clock = EventClock(day_start(first, zone))
+        log_to((project.state / "loop.log").open("a", encoding="utf-8", buffering=1))
         shown.done(f"{folder}/kaizen.toml, features.py and the data; signed by {keys.load(project.keys).public[:12]}…")
     _learn(project, quiet=quiet)
     world = World(folder / "world.parquet", project.file, folder, seed)
