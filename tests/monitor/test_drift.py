@@ -38,7 +38,7 @@ def test_a_window_of_50_columns_without_change_pages_in_at_most_one_percent(n, k
     pages = 0
     for _ in range(100):
         made = profile(draw(5000), kind)
-        pages += any([change(made, counts(made, draw(n)), LIMIT).fires(LIMIT) for _ in range(50)])
+        pages += any(change(made, counts(made, draw(n)), LIMIT).fires(LIMIT) for _ in range(50))
     assert pages <= 4
 
 

@@ -98,7 +98,7 @@ class Server:
         self._draining = False
 
     def serve_forever(self, ready: Callable[[], None] | None = None) -> None:
-        """Serve until SIGTERM, SIGINT or `stop`; then finish what is under way and return."""
+        """Serve until SIGTERM, SIGINT or `stop`, then finish what is under way; `ready`: see `run`."""
         uvloop.run(self.run(ready))
 
     async def run(self, ready: Callable[[], None] | None = None) -> None:

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+
+from kaizen.bundle import keys, load
+from kaizen.core.clock import EventClock, to_us
+from kaizen.core.ids import derived
+from kaizen.core.project import Project
+from kaizen.core.records import Bundle, Dataset, Decision, Finding, LabelBatch, PredictionBatch, Run, Step
+from kaizen.data.snapshot import load_dataset
+from kaizen.graph.frame import feeds, from_rows, to_log
+from kaizen.loop import act, cycle, pipeline
+from tests.loop.conftest import END
+
+
+def answer_a_day(project: Project, number: int, *, shift: float = 0.0, labelled: bool = True) -> None:
+    """Put a day of predictions by every arm in the log, and their labels a few hours later."""
+    endpoint = project.endpoint()
+    assert endpoint is not None
+    random = np.random.default_rng(number)
+    start = END + timedelta(days=number)
+    at = [to_us(start) + i * 86_400_000_000 // 200 for i in range(200)]
+    rows = [{"at": t, "x": float(random.normal() + shift), "kind": str(random.choice(["a", "b", "c"]))} for t in at]
+    ids = [derived(start, str(number), str(i)) for i in range(200)]
+    for arm in endpoint.arms:
+        bundle = project.records.get(Bundle, arm.bundle)
+        model = load.load(bundle, project.blobs, keys.trusted(project.keys))
+        own = [{c.name: row[c.name] for c in bundle.inputs} for row in rows]
+        frame = from_rows(bundle.inputs, own)
+        tensors = feeds(bundle.inputs, frame)
+        numbers, times, strings = to_log(bundle.inputs, tensors) if arm.role == "champion" else (b"", b"", [])
+        project.log.append(
+            PredictionBatch(
+                endpoint=endpoint.name,
+                revision=endpoint.revision,
+                bundle=arm.bundle,
+                role=arm.role,
+                ids=ids,
+                at=at,
+                units=[None] * 200,
+                outputs=model.run(tensors).tolist(),
+                propensity=[1.0] * 200,
+                latency_us=[1] * 200,
+                requests=[None] * 200,
+                columns=bundle.inputs if arm.role == "champion" else (),
+                numbers=numbers,
+                times=times,
+                strings=strings,
+            )
+        )
+    truth = [float(random.random() < 1 / (1 + np.exp(-1.5 * row["x"]))) for row in rows]  # type: ignore[operator]
+    if labelled:
+        project.log.append(LabelBatch(ids=ids, values=truth, at=[t + 3_600_000_000 for t in at]))
+
+
+def go_through(project: Project, days: range, *, shift: float = 0.0) -> list[cycle.Turn]:
+    clock = project.clock
+    assert isinstance(clock, EventClock)
+    turns = []
+    for number in days:
+        answer_a_day(project, number, shift=shift)
+        clock.advance(END + timedelta(days=number + 1))
+        turns += [cycle.turn(project, day) for day in cycle.due(project)]
+    return turns
+
+
+def test_the_first_bundle_becomes_champion_by_a_decision(project: Project) -> None:
+    learned = pipeline.learn(project)
+    endpoint = project.endpoint()
+    assert endpoint is not None
+    assert (endpoint.revision, endpoint.champion.bundle) == (1, learned.bundle)
+    decision = project.records.get(Decision, endpoint.decision)
+    assert (decision.action, decision.bundle, decision.revision) == ("promote", learned.bundle, 1)
+
+
+def test_learning_again_from_the_same_rows_computes_nothing_and_changes_nothing(project: Project) -> None:
+    first = pipeline.learn(project)
+    steps = len(project.records.find(Step))
+    assert pipeline.learn(project) == first
+    assert len(project.records.find(Step)) == steps
+    assert len(project.records.find(Run)) == 1
+
+
+def test_a_due_retraining_goes_over_the_gates_into_shadow_and_learns_from_known_labels_only(project: Project) -> None:
+    first = pipeline.learn(project)
+    turns = go_through(project, range(12))
+    assert [turn.day for turn in turns] == list(range(turns[0].day, turns[0].day + 12))
+    actions = [decision.action for decision in project.records.find(Decision)]
+    assert actions == ["promote", "retrain", "shadow"]
+    endpoint = project.endpoint()
+    assert endpoint is not None
+    challenger = endpoint.arm("challenger")
+    assert challenger is not None
+    assert challenger.bundle != first.bundle
+    asked = next(d for d in project.records.find(Decision) if d.action == "retrain")
+    dataset = next(d for d in project.records.find(Dataset) if d.parents)
+    frame = load_dataset(dataset, project.blobs)
+    assert frame["at"].max() < to_us(asked.at - timedelta(days=1))
+    assert dataset.rows == 30 * 60 + int((frame["at"] >= to_us(END)).sum())
+    assert not np.isnan(frame["y"]).any()
+
+
+def test_a_turn_is_done_once(project: Project) -> None:
+    pipeline.learn(project)
+    turns = go_through(project, range(11))
+    before = len(project.records.find(Finding)), len(project.records.find(Decision)), len(project.records.find(Step))
+    assert [cycle.turn(project, turn.day) for turn in turns] == turns
+    assert before == (
+        len(project.records.find(Finding)),
+        len(project.records.find(Decision)),
+        len(project.records.find(Step)),
+    )
+
+
+def test_labels_of_the_future_are_not_read(project: Project) -> None:
+    pipeline.learn(project)
+    go_through(project, range(3))
+    state = cycle.last_turn(project)
+    assert state is not None
+    # A label for an old prediction that becomes known only after the clock must change nothing now.
+    project.log.append(LabelBatch(ids=[derived(END, "0", "0")], values=[1.0], at=[to_us(END + timedelta(days=300))]))
+    answer_a_day(project, 3)
+    clock = project.clock
+    assert isinstance(clock, EventClock)
+    clock.advance(END + timedelta(days=4))
+    turn = cycle.turn(project, state.day + 1)
+    assert turn.state.new_rows == state.state.new_rows + 200
+
+
+def test_a_hand_rolls_back_and_the_ledger_says_who(project: Project) -> None:
+    first = pipeline.learn(project)
+    go_through(project, range(12))
+    promoted = act.approve(project, by="ada", reason="looks fine")
+    assert (promoted.action, promoted.by, promoted.reason) == ("promote", "ada", "looks fine")
+    back = act.roll_back(project, by="grace")
+    endpoint = project.endpoint()
+    assert endpoint is not None
+    assert (back.action, back.by, endpoint.champion.bundle) == ("roll back", "grace", first.bundle)
+
+
+def test_drift_is_found_and_asks_for_a_retraining(project: Project) -> None:
+    pipeline.learn(project)
+    go_through(project, range(8), shift=2.0)
+    pages = [f for f in project.records.find(Finding) if f.verdict == "page" and f.question == "drift"]
+    assert "x" in {finding.subject for finding in pages}
+    asked = [d for d in project.records.find(Decision) if d.action == "retrain"]
+    assert len(asked) == 1
+    assert "drift" in asked[0].reason
+    assert set(asked[0].findings) <= {finding.id for finding in pages}
