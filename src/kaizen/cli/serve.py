@@ -39,7 +39,7 @@ def command(host: str | None, port: int | None, stop_with_parent: bool, folder: 
     server = Server(
         name=project.name,
         host=host or project.file.serve.host,
-        port=port or project.file.serve.port,
+        port=project.file.serve.port if port is None else port,
         endpoint=project.endpoint,
         load=model,
         log=project.log,

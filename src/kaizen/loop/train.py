@@ -171,12 +171,12 @@ def _packed(project: Project, rows: Material, outcome: Outcome, framework: Frame
 def _reference(rows: Material, outcome: Outcome) -> reference.Reference:
     """Return what was normal: the inputs of all rows, and answers and losses of rows that the model had not seen."""
     sample = outcome.out_of_sample
-    frame = take(rows.frame, sample.rows)
     return reference.fit(
         rows.inputs,
-        {column.name: frame[column.name] for column in rows.inputs},
+        {column.name: rows.frame[column.name] for column in rows.inputs},
         sample.prediction,
-        blocks=sample.blocks,
+        blocks=rows.problem.blocks,
+        output_blocks=sample.blocks,
         losses=sample.losses(rows.problem.task),
         loss_blocks=sample.blocks,
         metric="log_loss" if rows.problem.task == "classification" else "squared",

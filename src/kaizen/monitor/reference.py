@@ -97,6 +97,7 @@ def fit(
     outputs: NDArray[np.float64] | None,
     *,
     blocks: NDArray[np.int64] | None,
+    output_blocks: NDArray[np.int64] | None = None,
     losses: NDArray[np.float64] | None = None,
     loss_blocks: NDArray[np.int64] | None = None,
     metric: str = "log_loss",
@@ -110,9 +111,11 @@ def fit(
     frame
         The rows by column, as `kaizen.graph.frame` has them.
     outputs
-        The model's answers to these rows, shape (rows,); None: answers are not watched.
+        The model's answers to rows like these, best to rows it was not fitted on; None: answers are not watched.
     blocks
         The day of each row, shape (rows,); None: rows are taken as independent.
+    output_blocks
+        The day of each answer, where the answers are to other rows than those of the frame.
     losses, loss_blocks
         Losses of rows that the model was not fitted on, and their days, shape (loss rows,). Fewer than 5 days:
         performance is not watched.
@@ -123,15 +126,20 @@ def fit(
     rows = len(next(iter(frame.values()))) if frame else 0
     if rows == 0:
         raise DataError("a reference needs at least one row", where="monitor reference")
-    days = None if blocks is None else np.unique(blocks, return_inverse=True)[1]
+    days = _numbered(blocks)
+    answer_days = days if output_blocks is None else _numbered(output_blocks)
     profiles = (_profile(c.name, c.type, frame[c.name], days) for c in columns if c.type != "time")
     return Reference(
         rows=rows,
         blocks=0 if days is None else int(days.max()) + 1,
         columns=tuple(profiles),
-        output=None if outputs is None else _answers(outputs, days),
+        output=None if outputs is None else _answers(outputs, answer_days),
         loss=_loss_reference(losses, loss_blocks, metric),
     )
+
+
+def _numbered(blocks: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    return None if blocks is None else np.unique(blocks, return_inverse=True)[1].astype(np.int64)
 
 
 def count(reference: Reference, frame: Frame, outputs: NDArray[np.float64] | None) -> dict[str, NDArray[np.int64]]:

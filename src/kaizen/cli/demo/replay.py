@@ -25,7 +25,6 @@ from kaizen.core.projectfile import ProjectFile
 from kaizen.core.records import Column
 from kaizen.data import tables
 
-SLOT_MINUTES = 5  # flights scheduled in the same five minutes are asked about in one request
 _ENCODER = msgspec.json.Encoder()
 _BUCKETS_PER_DECADE = 60
 
@@ -71,9 +70,11 @@ class World:
         The project's folder.
     seed
         Part of the prediction ids.
+    slot_minutes
+        Flights scheduled in the same so many minutes are asked about in one request.
     """
 
-    def __init__(self, path: Path, file: ProjectFile, folder: Path, seed: int) -> None:
+    def __init__(self, path: Path, file: ProjectFile, folder: Path, *, seed: int, slot_minutes: int) -> None:
         data = msgspec.structs.replace(file.data, source=str(path))
         self._sql = tables.connect(msgspec.structs.replace(file, data=data), folder)
         self._sql.execute(
@@ -82,6 +83,7 @@ class World:
         )
         self._file = file
         self._seed = str(seed)
+        self.slot_us = slot_minutes * 60_000_000
 
     def span(self) -> tuple[datetime, datetime]:
         """Return the first and the last event time."""
@@ -174,14 +176,13 @@ def replay_day(
     flights = [flight for flight in world.flights(*span, columns) if flight[1] not in asked]
     labels = [label for label in world.labels(*span) if label[1] not in told]
     served = Served()
-    for kind, events in _in_order(flights, labels):
+    for kind, events in _in_order(flights, labels, world.slot_us):
         (_ask if kind == "ask" else _tell)(caller, events, served)
     return served
 
 
-def _in_order(flights: list[Any], labels: list[Any]) -> Iterator[tuple[str, list[Any]]]:
-    slot = SLOT_MINUTES * 60 * 1_000_000
-    hour = 3600 * 1_000_000
+def _in_order(flights: list[Any], labels: list[Any], slot: int) -> Iterator[tuple[str, list[Any]]]:
+    hour = 3_600_000_000
     groups = [(key * slot, "ask", list(events)) for key, events in groupby(flights, lambda event: event[0] // slot)]
     groups += [((key + 1) * hour, "tell", list(events)) for key, events in groupby(labels, lambda e: e[0] // hour)]
     for _, kind, events in sorted(groups, key=lambda group: group[:2]):

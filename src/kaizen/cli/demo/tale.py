@@ -28,6 +28,7 @@ from kaizen.loop import cycle, pipeline
 from kaizen.stats.blocks import day_start
 
 _EPOCH = date(1970, 1, 1)
+_SLOT_MINUTES = 5  # of all flights; with a share of them longer, so that a request has about as many
 
 
 def tell(folder: Path, *, share: float, trials: int, seed: int, until: date | None, quiet: bool) -> Story:
@@ -51,7 +52,7 @@ def tell(folder: Path, *, share: float, trials: int, seed: int, until: date | No
         log_to((project.state / "loop.log").open("a", encoding="utf-8", buffering=1))
         shown.done(f"{folder}/kaizen.toml, features.py and the data; signed by {keys.load(project.keys).public[:12]}…")
     _learn(project, quiet=quiet)
-    world = World(folder / "world.parquet", project.file, folder, seed)
+    world = World(folder / "world.parquet", project.file, folder, seed=seed, slot_minutes=round(_SLOT_MINUTES / share))
     last = cycle.day_of(world.span()[1], zone) if until is None else (until - _EPOCH).days - 1
     _replay(project, world, range(first, last + 1), quiet=quiet)
     with stage("story", quiet=quiet) as shown:
