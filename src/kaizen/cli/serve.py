@@ -6,12 +6,13 @@ records ──► endpoint ──► bundles, verified ──► server ──�
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
 import click
 
-from kaizen.cli.output import log_to, print_json, project_options
+from kaizen.cli.output import print_json, project_options
 
 
 @click.command()
@@ -48,7 +49,7 @@ def command(host: str | None, port: int | None, stop_with_parent: bool, folder: 
         clock=project.clock,
         stop_with_parent=stop_with_parent,
     )
-    log_to(sys.stderr)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     server.serve_forever(ready=lambda: _ready(server.host, server.port, project.name, as_json=as_json))
 
 

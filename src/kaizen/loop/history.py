@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import chain, groupby
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,13 +48,31 @@ def champions(log: Log, start: datetime | None = None, end: datetime | None = No
 
 
 def _join(role: Role, bundle: str, batches: list[PredictionBatch]) -> Answers:
-    ids = [identity for batch in batches for identity in batch.ids]
-    at = np.concatenate([np.asarray(batch.at, np.int64) for batch in batches])
-    outputs = np.concatenate([np.asarray(batch.outputs, np.float64) for batch in batches])
-    with_inputs = all(batch.columns for batch in batches)
-    frame = concat([from_batch(batch) for batch in batches]) if with_inputs else {}
-    group = Answers(bundle, role, ids, at, outputs, batches[0].columns if with_inputs else (), frame)
+    runs = [_joined(list(alike)) for _, alike in groupby(batches, key=lambda batch: batch.columns)]
+    with_inputs = all(run.columns for run in runs)
+    group = Answers(
+        bundle,
+        role,
+        [identity for run in runs for identity in run.ids],
+        np.concatenate([np.asarray(run.at, np.int64) for run in runs]),
+        np.concatenate([np.asarray(run.outputs, np.float64) for run in runs]),
+        runs[0].columns if with_inputs else (),
+        concat([from_batch(run) for run in runs]) if with_inputs else {},
+    )
     return _first_answers(group)
+
+
+def _joined(batches: list[PredictionBatch]) -> PredictionBatch:
+    """Return batches with the same columns as one: their bytes are row-major, so they join end to end."""
+    return msgspec.structs.replace(
+        batches[0],
+        ids=list(chain.from_iterable(batch.ids for batch in batches)),
+        at=list(chain.from_iterable(batch.at for batch in batches)),
+        outputs=list(chain.from_iterable(batch.outputs for batch in batches)),
+        numbers=b"".join(batch.numbers for batch in batches),
+        times=b"".join(batch.times for batch in batches),
+        strings=list(chain.from_iterable(batch.strings for batch in batches)),
+    )
 
 
 def _first_answers(group: Answers) -> Answers:

@@ -28,7 +28,7 @@ from kaizen.loop import cycle, pipeline
 from kaizen.stats.blocks import day_start
 
 _EPOCH = date(1970, 1, 1)
-_SLOT_MINUTES = 5  # of all flights; with a share of them longer, so that a request has about as many
+_SLOT_MINUTES = 10  # of all flights; with a share of them longer, so that a request has about as many
 
 
 def tell(folder: Path, *, share: float, trials: int, seed: int, until: date | None, quiet: bool) -> Story:

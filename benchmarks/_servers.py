@@ -1,0 +1,169 @@
+"""Starts a server on one core, waits until it answers, pauses it while others are measured, and reads what it cost."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+BIN = Path(sys.executable).parent
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
+_NGINX = """
+worker_processes 1; daemon off; pid nginx.pid; error_log stderr crit;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; default_type application/json; keepalive_requests 1000000000;
+  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi;
+  scgi_temp_path scgi;
+  server {{ listen 127.0.0.1:{port}; location / {{ return 200 '{body}'; }} }}
+}}
+"""
+
+
+class Running:
+    """A server process with its children, in a session of its own."""
+
+    def __init__(self, name: str, command: list[str], port: int, *, folder: Path, env: Mapping[str, str]) -> None:
+        self.name = name
+        self.port = port
+        on_core = ["taskset", "-c", str(SERVER_CORE)] if shutil.which("taskset") else []
+        self.process = subprocess.Popen(
+            [*on_core, *command], cwd=folder, env={**os.environ, **env}, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def ask(self, path: str, body: object = None) -> tuple[int, bytes]:
+        """Return status and body of one request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            if body is None:
+                connection.request("GET", path)
+            else:
+                connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def wait(self, path: str = "/healthz", *, seconds: float = 60.0) -> None:
+        """Return once it answers 200."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended with {self.process.returncode}")
+            try:
+                if self.ask(path)[0] == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.005)
+        raise RuntimeError(f"{self.name} was not ready after {seconds:g} s")
+
+    def pause(self) -> None:
+        """Let it do nothing, so that it takes nothing from the one that is measured."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds that it and its children have used."""
+        ticks = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue  # it ended meanwhile
+            if int(fields[3]) == self.process.pid:  # the session
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def peak_mib(self) -> float:
+        """Return the most memory that it has had resident, MiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
+
+    def stop(self) -> None:
+        """End it and wait for its end."""
+        if self.process.poll() is None:
+            self.resume()
+            self.process.terminate()
+        try:
+            self.process.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def kaizen(folder: Path, env: Mapping[str, str] | None = None) -> Running:
+    """Start `kaizen serve` in a project."""
+    port = _free_port()
+    return Running("kaizen", [str(BIN / "kaizen"), "serve", "--port", str(port)], port, folder=folder, env=env or {})
+
+
+def fastapi(graph: Path, env: Mapping[str, str] | None = None) -> Running:
+    """Start the hand-written app on uvicorn: one worker, uvloop, httptools, no access log."""
+    port = _free_port()
+    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+    command = [str(BIN / "uvicorn"), "_fastapi_app:app", "--port", str(port), *options]
+    return Running("FastAPI", command, port, folder=HERE, env={**(env or {}), "GRAPH": str(graph)})
+
+
+def nginx(folder: Path, body: bytes) -> Running:
+    """Start nginx with one worker that answers everything with this body."""
+    port = _free_port()
+    folder.mkdir()
+    (folder / "nginx.conf").write_text(_NGINX.format(port=port, body=body.decode().replace("'", "")))
+    command = ["nginx", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
+    return Running("nginx", command, port, folder=folder, env={})
+
+
+def load(server: Running, body: bytes, *, connections: int, seconds: float, folder: Path) -> dict[str, Any]:
+    """Send the same request from the other core as fast as answers come; return what `wrk` counted.
+
+    The result has `requests`, `errors`, `rate` (a second), `p50_us`, `p99_us` and `cpu_us` (of the server, a request).
+    """
+    script = folder / "post.lua"
+    script.write_text(_LUA.replace("BODY", body.decode()))
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script)]
+    if shutil.which("taskset"):
+        command = ["taskset", "-c", str(LOAD_CORE), *command]
+    before = server.cpu_s()
+    output = subprocess.run(
+        [*command, f"http://127.0.0.1:{server.port}/v1/predict"], check=True, capture_output=True, text=True
+    ).stdout
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
+    found["rate"] = found["requests"] / found["seconds"]
+    found["cpu_us"] = 1e6 * (server.cpu_s() - before) / max(1, found["requests"])
+    return found
+
+
+_LUA = """
+wrk.method = "POST"
+wrk.headers["content-type"] = "application/json"
+wrk.body = [==[BODY]==]
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format('{"requests":%d,"seconds":%f,"p50_us":%d,"p99_us":%d,"errors":%d}\\n', summary.requests,
+    summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
