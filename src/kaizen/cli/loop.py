@@ -41,6 +41,7 @@ def run(once: bool, every: float, folder: Path, as_json: bool) -> None:  # noqa:
         if as_json:
             for turn in turns:
                 print_json({"day": cycle.date_of(turn.day), "findings": turn.findings, "decisions": turn.decisions})
+        project.log.compact()
         if once:
             if not turns and not as_json:
                 click.echo("Nothing is due: every event day that is over had its turn.")

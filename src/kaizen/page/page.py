@@ -149,6 +149,7 @@ table{border-collapse:collapse;width:100%;font-size:14.5px}
 th{font-weight:600;text-align:left;color:var(--soft);font-size:13px;border-bottom:1px solid var(--line);
 padding:6px 14px 6px 0;white-space:nowrap}
 td{border-bottom:1px solid var(--line);padding:7px 14px 7px 0;vertical-align:top}
+td:first-child,td code{white-space:nowrap}
 tbody tr:last-child td{border-bottom:0}
 .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 figure{margin:6px 0 14px;color:var(--ink)}

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
 from kaizen.core.errors import KaizenError, RequestError
-
-if TYPE_CHECKING:
-    from kaizen.serve.http import Connection
 
 REASONS: Final[Mapping[int, bytes]] = {
     200: b"OK",
@@ -72,12 +69,20 @@ class Head:
         self.route: Route
 
 
+class Answers(Protocol):
+    """Takes the answers of a connection and sends them in the order of its requests."""
+
+    def answer(self, request: Request, status: int, body: bytes, content_type: bytes, extra: bytes, /) -> None:
+        """Send this answer once those before it are sent; `extra` is whole header lines."""
+        ...
+
+
 class Request:
     """One request and its place in the order of its connection's answers."""
 
     __slots__ = ("answer", "arrived_ns", "body", "connection", "head")
 
-    def __init__(self, connection: Connection, head: Head, body: bytes, arrived_ns: int) -> None:
+    def __init__(self, connection: Answers, head: Head, body: bytes, arrived_ns: int) -> None:
         self.connection = connection
         self.head = head
         self.body = body

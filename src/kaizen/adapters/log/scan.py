@@ -178,6 +178,6 @@ class Reader:
         return raw
 
     def _scan_compacted(self, number: int, kind: int, low: int, high: int) -> Iterator[Batch]:
-        from kaizen.adapters.log import compact  # DuckDB, which the serving process does without
+        from kaizen.adapters.log import compacted  # DuckDB, which the serving process does without
 
-        yield from compact.scan(self._folder, number, kind, low, high)
+        yield from compacted.scan(self._folder, number, kind, low, high)

@@ -122,16 +122,21 @@ class _Line(msgspec.Struct):
 def _verdict(found: Score) -> str:
     loop, frozen = found.overall.log_loss[LOOP], found.overall.log_loss[FROZEN]
     better = [month.month for month in found.months if month.log_loss[LOOP] < month.log_loss[FROZEN]]
+    worse = [month.month for month in found.months if month.log_loss[LOOP] > month.log_loss[FROZEN]]
     change = (frozen - loop) / frozen
     if change > 0:
         return (
             f"The loop beats the frozen first bundle by {change:.2%} in log loss over all months "
-            f"(better in {len(better)} of {len(found.months)})."
+            f"(better in {len(better)} of {len(found.months)}{_where(worse)})."
         )
     return (
         f"The loop does not beat the frozen first bundle: its log loss is {-change:.2%} higher over all months "
-        f"(better in {len(better)} of {len(found.months)})."
+        f"(better in {len(better)} of {len(found.months)}{_where(worse)})."
     )
+
+
+def _where(worse: list[str]) -> str:
+    return f"; worse in {', '.join(worse)}" if worse else ""
 
 
 def _html(project: Project, summary: Summary, findings: list[Finding], decisions: list[Decision]) -> str:
