@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from kaizen.adapters.log import compact as parquet
+from kaizen.adapters.log import compacted as parquet
 from kaizen.adapters.log import frames
 from kaizen.adapters.log.segments import SegmentLog
 from kaizen.core.clock import from_us
