@@ -39,7 +39,11 @@ class Running:
         self.port = port
         on_core = ["taskset", "-c", str(SERVER_CORE)] if shutil.which("taskset") else []
         self.process = subprocess.Popen(
-            [*on_core, *command], cwd=folder, env={**os.environ, **env}, stdout=subprocess.DEVNULL, start_new_session=True
+            [*on_core, *command],
+            cwd=folder,
+            env={**os.environ, **env},
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def ask(self, path: str, body: object = None) -> tuple[int, bytes]:

@@ -66,7 +66,9 @@ def _measure(folder: Path, project: Project, *, seconds: float, rounds: int) -> 
     finally:
         for server in servers:
             server.stop()
-    print(f"  request {len(body)} bytes, kaizen's answer {len(answer)} bytes, {TREES} trees, {len(bundle.inputs)} columns")
+    print(
+        f"  request {len(body)} bytes, kaizen's answer {len(answer)} bytes, {TREES} trees, {len(bundle.inputs)} columns"
+    )
     _print(found)
     sent = sum(run["requests"] for runs in found.values() for name, run in runs if name == "kaizen") + len(asked) + 1
     _check_log(project, sent, wrong)

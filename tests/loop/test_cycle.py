@@ -3,15 +3,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
+import pytest
 
 from kaizen.bundle import keys, load
 from kaizen.core.clock import EventClock, to_us
+from kaizen.core.errors import DecisionError
 from kaizen.core.ids import derived
 from kaizen.core.project import Project
 from kaizen.core.records import Bundle, Dataset, Decision, Finding, LabelBatch, PredictionBatch, Run, Step
 from kaizen.data.snapshot import load_dataset
 from kaizen.graph.frame import feeds, from_rows, to_log
-from kaizen.loop import act, cycle, pipeline
+from kaizen.loop import act, candidate, cycle, pipeline
 from tests.loop.conftest import END
 
 
@@ -149,3 +151,44 @@ def test_drift_is_found_and_asks_for_a_retraining(project: Project) -> None:
     assert len(asked) == 1
     assert "drift" in asked[0].reason
     assert set(asked[0].findings) <= {finding.id for finding in pages}
+
+
+def test_a_retraining_that_fails_ends_in_a_decision_and_the_loop_goes_on(project: Project) -> None:
+    pipeline.learn(project)
+    go_through(project, range(9))
+    project.log.close()
+    (project.folder / "kaizen.toml").write_text((project.folder / "kaizen.toml").read_text() + GATE)
+    broken = Project.open(project.folder, clock=project.clock)
+    turns = go_through(broken, range(9, 12))
+    assert len(turns) == 3
+    last = [decision for decision in broken.records.find(Decision) if decision.action == "stop"]
+    assert len(last) == 1
+    assert "a gate asks for 'fame'" in last[0].reason
+
+
+GATE = '\n[[learn.gates]]\nmetric = "fame"\nmin = 1.0\n'
+
+
+def test_a_retraining_that_was_cut_off_is_taken_up_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline.learn(project)
+    go_through(project, range(9))
+
+    def cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(candidate, "train", cut)
+        with pytest.raises(KeyboardInterrupt):
+            go_through(project, range(9, 11))
+    asked = [decision for decision in project.records.find(Decision) if decision.action == "retrain"]
+    assert len(asked) == 1
+    assert not candidate.is_done(project, asked[0].id)
+    (day,) = cycle.due(project)
+    cycle.turn(project, day)
+    assert [decision.action for decision in project.records.find(Decision)] == ["promote", "retrain", "shadow"]
+    assert list(cycle.due(project)) == []
+
+
+def test_two_processes_cannot_turn_one_loop(project: Project) -> None:
+    with cycle.alone(project), pytest.raises(DecisionError, match="another process"), cycle.alone(project):
+        pass

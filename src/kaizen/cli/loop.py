@@ -26,27 +26,33 @@ def command() -> None:
 @project_options
 def run(once: bool, every: float, folder: Path, as_json: bool) -> None:  # noqa: FBT001
     """Turn the loop for every event day that is over, and go on as days end, until stopped."""
-    from kaizen.cli.progress import stage
     from kaizen.loop import cycle
 
     log_to(sys.stderr)
     project = Project.open(folder)
-    while True:
-        turns = []
-        for day in cycle.due(project):
-            with stage(f"event day {cycle.date_of(day)}", quiet=as_json) as shown:
-                turn = cycle.turn(project, day, note=shown.update)
-                turns.append(turn)
-                shown.done(f"{len(turn.findings)} findings, {len(turn.decisions)} decisions")
-        if as_json:
-            for turn in turns:
-                print_json({"day": cycle.date_of(turn.day), "findings": turn.findings, "decisions": turn.decisions})
-        project.log.compact()
-        if once:
-            if not turns and not as_json:
-                click.echo("Nothing is due: every event day that is over had its turn.")
-            return
-        time.sleep(every)
+    with cycle.alone(project):
+        while True:
+            turned = _turn_what_is_due(project, quiet=as_json)
+            project.log.compact()
+            if once:
+                break
+            time.sleep(every)
+    if not turned and not as_json:
+        click.echo("Nothing is due: every event day that is over had its turn.")
+
+
+def _turn_what_is_due(project: Project, *, quiet: bool) -> int:
+    from kaizen.cli.progress import stage
+    from kaizen.loop import cycle
+
+    days = cycle.due(project)
+    for day in days:
+        with stage(f"event day {cycle.date_of(day)}", quiet=quiet) as shown:
+            turn = cycle.turn(project, day, note=shown.update)
+            shown.done(f"{len(turn.findings)} findings, {len(turn.decisions)} decisions")
+        if quiet:
+            print_json({"day": cycle.date_of(turn.day), "findings": turn.findings, "decisions": turn.decisions})
+    return len(days)
 
 
 @command.command()
@@ -140,7 +146,7 @@ def promote(which: str, reason: str, folder: Path, as_json: bool) -> None:  # no
 def trigger(reason: str, folder: Path, as_json: bool) -> None:  # noqa: FBT001
     """Retrain now, whatever the triggers say; the candidate passes the same gates and goes to shadow."""
     from kaizen.cli.progress import stage
-    from kaizen.loop import candidate
+    from kaizen.loop import candidate, cycle
 
     project = Project.open(folder)
     endpoint = project.endpoint()
@@ -150,7 +156,7 @@ def trigger(reason: str, folder: Path, as_json: bool) -> None:  # noqa: FBT001
         raise DecisionError(
             "a challenger is being tried already", where=endpoint.id, fix="kaizen experiment status shows how it stands"
         )
-    with stage("candidate", quiet=as_json) as shown:
+    with cycle.alone(project), stage("candidate", quiet=as_json) as shown:
         decision = candidate.by_hand(project, by=getpass.getuser(), reason=reason, note=shown.update)
         shown.done(f"{decision.action}: {decision.reason}")
     if as_json:

@@ -242,7 +242,7 @@ class _Fitting:
             whole = np.where(missing, median, column)
             number = self.plan.finite(item.scalar)
             full = self.plan.add("fill", number, median)
-            payload = (float(whole.mean()), float(whole.std()) or 1.0)
+            payload = (float(whole.mean()), _deviation(whole))
             pieces = [_Item(item.name, item.source, self.plan.add("scale", full, payload=payload, tag=repr(payload)))]
             if missing.any():
                 flag = self.plan.add("is_missing", number)
@@ -269,6 +269,12 @@ class _Fitting:
         emitter = Emitter(self._inputs, self._zone)
         emitter.graph.output("strings_out", of(emitter), np.object_, None)
         return Session(emitter.graph.to_bytes()).run(self._feeds)
+
+
+def _deviation(values: NDArray[np.float64]) -> float:
+    """Return the standard deviation to divide by: 1 for a constant, whose own is 0 up to the error of its mean."""
+    deviation = float(values.std())
+    return deviation if deviation > 1e-9 * float(np.abs(values).max()) else 1.0
 
 
 def _seen(text: Text, counts: Counter[str]) -> Counter[str]:

@@ -14,7 +14,15 @@ from kaizen.loop import policy
 from kaizen.loop.policy import Proposal
 
 
-def act(project: Project, proposal: Proposal, endpoint: Endpoint | None, *, by: str, key: str) -> list[Record]:
+def act(
+    project: Project,
+    proposal: Proposal,
+    endpoint: Endpoint | None,
+    *,
+    by: str,
+    key: str,
+    follows: tuple[str, ...] = (),
+) -> list[Record]:
     """Return the records of an action, to be stored together.
 
     Parameters
@@ -25,6 +33,8 @@ def act(project: Project, proposal: Proposal, endpoint: Endpoint | None, *, by: 
         Who decides: ``loop``, or a person's name.
     key
         What makes the action unique: the step that it belongs to.
+    follows
+        Earlier decisions that this one carries out or answers.
     """
     now = project.clock.now()
     revision = (endpoint.revision if endpoint else 0) + 1
@@ -35,7 +45,7 @@ def act(project: Project, proposal: Proposal, endpoint: Endpoint | None, *, by: 
         project=project.name,
         at=now,
         by=by,
-        parents=(*proposal.findings, *about, *before),
+        parents=(*follows, *proposal.findings, *about, *before),
         action=proposal.action,
         endpoint=project.name,
         reason=proposal.reason,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kaizen.bundle import keys, load
 from kaizen.core.durations import duration
-from kaizen.core.errors import LearnError
+from kaizen.core.errors import KaizenError, LearnError, StoreError
 from kaizen.core.ids import derived
 from kaizen.core.project import Project
 from kaizen.core.projectfile import Gate
@@ -38,7 +38,26 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 def make(project: Project, journal: Journal, asked: Decision, *, note: Note = lambda _: None) -> Decision:
-    """Carry out a decision to retrain: dataset, training, gates; return the decision about the candidate."""
+    """Carry out a decision to retrain: dataset, training, gates; return the decision about the candidate.
+
+    A training that fails ends in a decision too, so that the loop goes on and the ledger says why nothing came of it.
+    """
+    try:
+        return _make(project, journal, asked, note)
+    except StoreError:
+        raise  # the disk or the database: nothing can be written down now, and the next turn tries again
+    except KaizenError as err:
+        proposal = Proposal("stop", f"the retraining failed: {err.what}")
+        judged = journal.step("failed", (asked.id,), lambda made: _act(project, proposal, made, asked.id), Judged)
+        return project.records.get(Decision, judged.decision)
+
+
+def is_done(project: Project, asked: str) -> bool:
+    """Say whether something came of a decision to retrain: a later decision names it as a parent."""
+    return any(asked in decision.parents for decision in project.records.find(Decision, newest_first=True, limit=20))
+
+
+def _make(project: Project, journal: Journal, asked: Decision, note: Note) -> Decision:
     note("retraining: reading what is known by now")
     dataset = journal.step("retraining rows", (asked.id,), lambda made: _dataset(project, asked, made), str)
     rows = material(project, project.records.get(Dataset, dataset), newest_days=HOLDOUT_DAYS)
@@ -46,7 +65,13 @@ def make(project: Project, journal: Journal, asked: Decision, *, note: Note = la
     settings = Settings(champion.algorithm, dict(champion.params))
     note(f"retraining {settings.algorithm} on {len(rows.problem.target):,} rows")
     trained = train(project, journal, rows, settings)
-    return enter(project, journal, trained, rows, key=asked.id, by="loop")
+    return enter(project, journal, trained, rows, key=asked.id, by="loop", follows=(asked.id,))
+
+
+def _act(project: Project, proposal: Proposal, made: list[Record], asked: str) -> Judged:
+    records = act(project, proposal, project.endpoint(), by="loop", key=f"failed {asked}", follows=(asked,))
+    made.extend(records)
+    return Judged(records[0].id)
 
 
 def by_hand(project: Project, *, by: str, reason: str, note: Note) -> Decision:
@@ -60,20 +85,37 @@ def by_hand(project: Project, *, by: str, reason: str, note: Note) -> Decision:
     return make(project, Journal(project), asked, note=note)
 
 
-def enter(project: Project, journal: Journal, trained: Trained, rows: Material, *, key: str, by: str) -> Decision:
+def enter(
+    project: Project,
+    journal: Journal,
+    trained: Trained,
+    rows: Material,
+    *,
+    key: str,
+    by: str,
+    follows: tuple[str, ...] = (),
+) -> Decision:
     """Judge a bundle at the gates and act: the first becomes champion, a later one goes to shadow or is dropped."""
     judged = journal.step(
-        "judge", (key, trained.bundle), lambda made: _judge(project, trained, rows, made, key, by), Judged
+        "judge", (key, trained.bundle), lambda made: _judge(project, trained, rows, made, key, by, follows), Judged
     )
     return project.records.get(Decision, judged.decision)
 
 
-def _judge(project: Project, trained: Trained, rows: Material, made: list[Record], key: str, by: str) -> Judged:
+def _judge(
+    project: Project,
+    trained: Trained,
+    rows: Material,
+    made: list[Record],
+    key: str,
+    by: str,
+    follows: tuple[str, ...],
+) -> Judged:
     endpoint = project.endpoint()
     findings = _gates(project, trained, rows, endpoint, key)
     made.extend(findings)
     proposal = _proposal(endpoint, trained, findings)
-    records = act(project, proposal, endpoint, by=by, key=f"judge {key}")
+    records = act(project, proposal, endpoint, by=by, key=f"judge {key}", follows=follows)
     made.extend(records)
     return Judged(records[0].id)
 

@@ -15,7 +15,9 @@ it stood, and two that run the same days end in the same ledger.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from functools import partial
 
@@ -23,6 +25,7 @@ import msgspec
 import numpy as np
 
 from kaizen.core.clock import to_us
+from kaizen.core.errors import DecisionError
 from kaizen.core.project import Project
 from kaizen.core.records import Decision, Endpoint, Finding, Record, Step
 from kaizen.loop import candidate, policy, triggers
@@ -122,14 +125,32 @@ def last_turn(project: Project) -> Turn | None:
     return Journal(project).result(steps[0], Turn) if steps else None
 
 
+@contextmanager
+def alone(project: Project) -> Iterator[None]:
+    """Hold the right to turn this project's loop; `DecisionError` if another process has it."""
+    project.state.mkdir(parents=True, exist_ok=True)
+    with (project.state / "loop.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            raise DecisionError(
+                "another process turns this project's loop",
+                where=str(project.folder),
+                fix="one is enough; stop it first",
+            ) from err
+        yield
+
+
 def due(project: Project) -> range:
-    """Return the event days that are over and had no turn yet."""
+    """Return the event days that are over and had no turn yet, or one whose retraining was cut off."""
     endpoints = project.records.find(Endpoint, where={"name": project.name}, limit=1)
     if not endpoints:
         return range(0)
     zone = project.file.data.time_zone
     before = last_turn(project)
     start = before.day + 1 if before else day_of(endpoints[0].at, zone)
+    if before and before.retrain and not candidate.is_done(project, before.retrain):
+        start = before.day
     return range(start, max(start, day_of(project.clock.now(), zone)))
 
 

@@ -78,7 +78,7 @@ def _replay(project: Project, world: World, days: range, *, quiet: bool) -> None
     clock = project.clock
     assert isinstance(clock, EventClock)
     zone = project.file.data.time_zone
-    with stage("replay", quiet=quiet) as shown, _server(project) as port:
+    with cycle.alone(project), stage("replay", quiet=quiet) as shown, _server(project) as port:
         caller, total = Caller("127.0.0.1", port), Served()
         for day in left:
             endpoint = project.endpoint()
