@@ -1,4 +1,4 @@
-"""The README runs: its blocks, in order, in an empty folder, as a reader would run them.
+"""README and docs run: their blocks, in order, in an empty folder, as a reader would run them.
 
 A block of ```bash or ```python is run unless a comment before it says otherwise:
 
@@ -27,6 +27,7 @@ import pytest
 from .conftest import ROOT
 
 README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(
     r"<!-- test: run\n(?P<hidden>.*?)-->"
     r"|(?:<!-- test: (?P<mark>[^\n]*?) -->\s*)?^```(?P<language>bash|python)\n(?P<code>.*?)^```",
@@ -73,17 +74,21 @@ def test_blocks_are_found_with_their_marks() -> None:
     ]
 
 
-def test_every_mark_of_the_readme_is_known() -> None:
-    marks = re.findall(r"<!-- test: (.*?)(?: -->|\n)", README.read_text("utf-8"))
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_mark_is_known(path: Path) -> None:
+    marks = re.findall(r"<!-- test: (.*?)(?: -->|\n)", path.read_text("utf-8"))
     assert all(re.fullmatch(r"skip|run|background http://\S+", mark) for mark in marks), marks
 
 
 @pytest.mark.slow
-def test_the_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "path", [path for path in PAGES if blocks(path.read_text("utf-8"))], ids=lambda path: path.name
+)
+def test_a_page_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
     running: list[subprocess.Popen[bytes]] = []
     try:
-        for block in blocks(README.read_text("utf-8")):
+        for block in blocks(path.read_text("utf-8")):
             if block.mark:
                 running.append(_started(block, tmp_path, environment))
                 continue

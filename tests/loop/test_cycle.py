@@ -182,7 +182,7 @@ def test_a_retraining_that_was_cut_off_is_taken_up_again(project: Project, monke
             go_through(project, range(9, 11))
     asked = [decision for decision in project.records.find(Decision) if decision.action == "retrain"]
     assert len(asked) == 1
-    assert not candidate.is_done(project, asked[0].id)
+    assert candidate.unfinished(project) == asked[0]
     (day,) = cycle.due(project)
     cycle.turn(project, day)
     assert [decision.action for decision in project.records.find(Decision)] == ["promote", "retrain", "shadow"]

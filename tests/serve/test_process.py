@@ -101,7 +101,7 @@ def test_a_log_that_cannot_be_written_answers_503_and_nothing_else(launch: Calla
     bad = [answer for status, answer in answers if status != 200]
     assert good
     assert {status for status, _ in answers} == {200, 503}
-    assert all("the prediction log cannot be written: " in answer["error"] for answer in bad)
+    assert all("it could not be logged: " in answer["error"] for answer in bad)
     assert server.ask("POST", "/v1/feedback", {"labels": [{"id": "a" * 60, "value": 1}] * 60})[0] == 503
     assert server.ask("GET", "/healthz")[0] == 200
     server.stop()

@@ -307,7 +307,7 @@ def _check_answers(answers: NDArray[Any], task: Task, where: str) -> None:
         raise BundleError(
             f"an answer of {float(answers.max()):g} is no probability",
             where=where,
-            fix="name the output that holds probabilities, or import it with --task regression",
+            fix="name the output that holds probabilities in the signature, or import it into a project of regression",
         )
 
 

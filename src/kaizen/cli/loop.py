@@ -30,13 +30,13 @@ def run(once: bool, every: float, folder: Path, as_json: bool) -> None:  # noqa:
 
     log_to(sys.stderr)
     project = Project.open(folder)
-    with cycle.alone(project):
-        while True:
+    while True:
+        with cycle.alone(project):  # let go between looks, so that a person can trigger, approve and roll back
             turned = _turn_what_is_due(project, quiet=as_json)
             project.log.compact()
-            if once:
-                break
-            time.sleep(every)
+        if once:
+            break
+        time.sleep(every)
     if not turned and not as_json:
         click.echo("Nothing is due: every event day that is over had its turn.")
 

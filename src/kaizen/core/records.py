@@ -221,7 +221,7 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True
 
 
 class LabelBatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What turned out to be true. The last label of an id wins; all are kept."""
+    """What turned out to be true. Of an id's labels the one that became known last wins; all are kept."""
 
     ids: list[str]
     values: list[float]

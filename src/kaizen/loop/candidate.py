@@ -52,9 +52,13 @@ def make(project: Project, journal: Journal, asked: Decision, *, note: Note = la
         return project.records.get(Decision, judged.decision)
 
 
-def is_done(project: Project, asked: str) -> bool:
-    """Say whether something came of a decision to retrain: a later decision names it as a parent."""
-    return any(asked in decision.parents for decision in project.records.find(Decision, newest_first=True, limit=20))
+def unfinished(project: Project) -> Decision | None:
+    """Return the decision to retrain of which nothing came yet: no later decision names it as a parent."""
+    asked = project.records.find(Decision, where={"action": "retrain"}, newest_first=True, limit=1)
+    if not asked:
+        return None
+    later = project.records.find(Decision, newest_first=True, limit=20)
+    return None if any(asked[0].id in decision.parents for decision in later) else asked[0]
 
 
 def _make(project: Project, journal: Journal, asked: Decision, note: Note) -> Decision:

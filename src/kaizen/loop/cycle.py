@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 
 from kaizen.core.clock import to_us
-from kaizen.core.errors import DecisionError
+from kaizen.core.errors import DecisionError, KaizenError
 from kaizen.core.project import Project
 from kaizen.core.records import Decision, Endpoint, Finding, Record, Step
 from kaizen.loop import candidate, policy, triggers
@@ -44,7 +44,6 @@ class Turn(msgspec.Struct, frozen=True):
     findings: tuple[str, ...]
     pages: tuple[str, ...]
     decisions: tuple[str, ...]
-    retrain: str | None = None  # the decision that asks for a candidate
 
 
 def turn(project: Project, day: int, *, note: Callable[[str], None] = lambda _: None) -> Turn:
@@ -62,9 +61,13 @@ def turn(project: Project, day: int, *, note: Callable[[str], None] = lambda _: 
     journal = Journal(project)
     done = journal.step("turn", (project.name, day), lambda made: _turn(project, day, made), Turn)
     for finding in done.pages:
-        journal.step("page", (finding,), partial(_page, project, finding), bool)
-    if done.retrain is not None:
-        candidate.make(project, journal, project.records.get(Decision, done.retrain), note=note)
+        try:
+            journal.step("page", (finding,), partial(_page, project, finding), bool)
+        except KaizenError as err:
+            note(f"a page was not delivered: {err.what}")
+    asked = candidate.unfinished(project)
+    if asked is not None:
+        candidate.make(project, journal, asked, note=note)
     return done
 
 
@@ -82,8 +85,7 @@ def _turn(project: Project, day: int, made: list[Record]) -> Turn:
         made.extend(records)
         decisions += [record for record in records if isinstance(record, Decision)]
         current = next((record for record in records if isinstance(record, Endpoint)), current)
-    retrain = next((decision.id for decision in decisions if decision.action == "retrain"), None)
-    if retrain is not None:
+    if any(decision.action == "retrain" for decision in decisions):
         state = msgspec.structs.replace(state, requests=(), new_rows=0)
     return Turn(
         day=day,
@@ -91,7 +93,6 @@ def _turn(project: Project, day: int, made: list[Record]) -> Turn:
         findings=tuple(finding.id for finding in observed.findings),
         pages=tuple(finding.id for finding in observed.findings if _pages(finding)),
         decisions=tuple(decision.id for decision in decisions),
-        retrain=retrain,
     )
 
 
@@ -149,7 +150,7 @@ def due(project: Project) -> range:
     zone = project.file.data.time_zone
     before = last_turn(project)
     start = before.day + 1 if before else day_of(endpoints[0].at, zone)
-    if before and before.retrain and not candidate.is_done(project, before.retrain):
+    if before and candidate.unfinished(project):
         start = before.day
     return range(start, max(start, day_of(project.clock.now(), zone)))
 

@@ -116,12 +116,22 @@ def looked_at(project: Project, *, source: str | None = None) -> Looked:
 
 
 def frozen(project: Project) -> Dataset:
-    """Return the source's rows as a dataset, validated; rows without a target are left out."""
+    """Return the source's rows as a dataset, validated; rows without a target are left out.
+
+    Raises
+    ------
+    LeakageError
+        A declared feature reads a column that is known only afterwards.
+    DataError
+        A rule fails: what `kaizen data validate` would refuse is not learned from.
+    """
     file = project.file
     with tables.connect(file, project.folder) as sql:
         columns = typed.columns_of(sql, file=file)
         definition = definition_of(project, columns)
         leaks.refuse(leaks.leaks(sql, "rows", columns, file=file, wanted=required(definition)), where=file.data.source)
+        rules = validate.infer(profile.profile(sql, "rows", columns), file)
+        validate.refuse(validate.check(sql, "rows", rules, at=project.clock.now()), where=file.data.source)
         wanted = [column for column in columns if column.name not in file.data.ignore]
         target = '"' + file.data.target.replace('"', '""') + '"'
         dataset = snapshot.freeze(

@@ -3,8 +3,7 @@
 Far is as far again as the range is wide: a season lies beyond the range of the months before it, a unit confused with
 another lies far beyond.
 
-Types are enforced at the door. What is here has a question of its own, so that the loop can refuse to learn from a
-window while a quality incident is open.
+Types are enforced at the door. What is here has a question of its own and never pages.
 """
 
 from __future__ import annotations

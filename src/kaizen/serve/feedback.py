@@ -73,8 +73,7 @@ class Feedback:
             self._log.append(batch)
         except Exception as err:  # whatever it is, nothing may be acknowledged that is not logged
             self.log_failures += 1
-            what = f"the log cannot be written: {err}"
-            raise RequestError(what, status=503, fix="free its disk; no label was taken") from err
+            raise RequestError(f"no label was taken, for the log cannot be written: {err}", status=503) from err
         self.labels += len(batch.ids)
         request.reply(b'{"accepted":%d}' % len(batch.ids))
 

@@ -194,8 +194,7 @@ class Scoring:
         except Exception as err:  # whatever it is, nothing may be answered that is not logged
             self.log_failures += 1
             logger.error("not logged rows=%d error=%s", len(outputs), err)  # noqa: TRY400 (a full disk needs no traceback)
-            what = f"the prediction log cannot be written: {err}"
-            _fail(live, RequestError(what, status=503, fix="free its disk; nothing was answered"))
+            _fail(live, RequestError(f"nothing was answered, for it could not be logged: {err}", status=503))
             return
         _settle(live, outputs)
         self._shadow(live[0].key, feeds, batch)

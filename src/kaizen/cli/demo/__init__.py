@@ -45,7 +45,7 @@ def command(
     """
     from kaizen.cli.demo.tale import tell
 
-    home = folder or Path("kaizen-demo-fast" if fast else "kaizen-demo")
+    home = (folder or Path("kaizen-demo-fast" if fast else "kaizen-demo")).resolve()
     if again and home.exists():
         _require_demo(home)
         shutil.rmtree(home)

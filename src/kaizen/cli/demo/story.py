@@ -124,6 +124,8 @@ def _verdict(found: Score) -> str:
     better = [month.month for month in found.months if month.log_loss[LOOP] < month.log_loss[FROZEN]]
     worse = [month.month for month in found.months if month.log_loss[LOOP] > month.log_loss[FROZEN]]
     change = (frozen - loop) / frozen
+    if change == 0:
+        return "Nothing was promoted: the loop and the frozen first bundle gave the same answers."
     if change > 0:
         return (
             f"The loop beats the frozen first bundle by {change:.2%} in log loss over all months "
