@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 CALM = 0.7  # load average under which a figure can be trusted
+_LOAD = os.getloadavg()[0]  # before the benchmark adds its own
 
 
 def arguments(doc: str | None) -> argparse.Namespace:
@@ -47,12 +48,11 @@ def goal(name: str, reached: float, bound: float, *, least: bool = False, unit: 
 
 def machine(*packages: str) -> None:
     """Print what the figures were measured on, and whether something else was running."""
-    load = os.getloadavg()[0]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found = ", ".join(f"{name} {_version(name)}" for name in ("numpy", *packages))
     print(f"  {date.today()}: {cores} cores ({_processor()}), Python {platform.python_version()}, {found}")
-    state = "calm" if load < CALM else "busy: figures of wall time are worse than they would be, ratios less so"
-    print(f"  load at the end {load:.2f} (of this benchmark too; {state})\n" if load else "")
+    state = "calm" if _LOAD < CALM else "something else was running, or just had: wall times suffer, ratios less so"
+    print(f"  load when it began {_LOAD:.2f} ({state})\n")
 
 
 def quantiles(seconds: Sequence[float]) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,11 +39,13 @@ class Running:
         self.name = name
         self.port = port
         on_core = ["taskset", "-c", str(SERVER_CORE)] if shutil.which("taskset") else []
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed when it is stopped)
         self.process = subprocess.Popen(
             [*on_core, *command],
             cwd=folder,
             env={**os.environ, **env},
             stdout=subprocess.DEVNULL,
+            stderr=self._said,
             start_new_session=True,
         )
 
@@ -64,7 +67,9 @@ class Running:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise RuntimeError(f"{self.name} ended with {self.process.returncode}")
+                self._said.seek(0)
+                said = self._said.read().decode(errors="replace").strip()
+                raise RuntimeError(f"{self.name} ended with {self.process.returncode}: {said}")
             try:
                 if self.ask(path)[0] == 200:
                     return
@@ -108,6 +113,7 @@ class Running:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+        self._said.close()
 
 
 def kaizen(folder: Path, env: Mapping[str, str] | None = None) -> Running:

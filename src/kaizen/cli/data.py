@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from kaizen.cli.output import print_json, print_table, project_options
+from kaizen.core.clock import from_us
 from kaizen.core.project import Project
+from kaizen.core.records import ColumnType
 
 
 @click.group()
@@ -35,9 +37,9 @@ def profile(folder: Path, as_json: bool) -> None:  # noqa: FBT001
             c.name,
             c.type,
             f"{c.missing / max(found.rows, 1):.1%}",
-            c.distinct,
-            c.min,
-            c.max,
+            f"{c.distinct:,}",
+            _bound(c.type, c.min),
+            _bound(c.type, c.max),
             c.mean,
             ", ".join(value for value, _ in c.top[:3]),
             ", ".join(c.flags),
@@ -45,6 +47,10 @@ def profile(folder: Path, as_json: bool) -> None:  # noqa: FBT001
         for c in found.columns
     ]
     print_table(("column", "type", "missing", "distinct", "min", "max", "mean", "most frequent", "flags"), rows)
+
+
+def _bound(type_: ColumnType, value: float | None) -> object:
+    return from_us(int(value)) if type_ == "time" and value is not None else value
 
 
 @command.command()

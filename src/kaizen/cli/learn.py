@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from kaizen.cli.output import print_json, project_options
+from kaizen.cli.output import print_json, print_table, project_options
 from kaizen.cli.progress import stage
+
+if TYPE_CHECKING:
+    from kaizen.core.records import Run
+
+_NEXT = {
+    "promote": "kaizen serve",
+    "shadow": "kaizen serve, then kaizen experiment status shows how it stands against the champion",
+    "hold": "kaizen experiment status",
+}
 
 
 @click.command()
@@ -18,28 +28,36 @@ def command(report: Path | None, folder: Path, as_json: bool) -> None:  # noqa: 
 
     The first bundle of a project becomes champion; a later one passes the gates and goes to shadow.
     """
+    import msgspec
+
     from kaizen.core.project import Project
     from kaizen.core.records import Decision, Run
     from kaizen.loop import pipeline
 
     project = Project.open(folder)
     with stage("learn", quiet=as_json) as shown:
-        learned = pipeline.learn(project, note=shown.update)
+        learned = pipeline.learn(project, note=shown.update, warn=shown.warn)
         shown.done(learned.says)
     run = project.records.get(Run, learned.run)
     path = report or project.folder / "report.html"
     if run.report is not None:
         path.write_bytes(project.blobs.path(run.report).read_bytes())
-    decision = project.records.find(Decision, newest_first=True, limit=1)[0]
+    decision = project.records.get(Decision, learned.decision)
     if as_json:
-        print_json({**_plain(learned), "report": str(path), "decision": decision, "metrics": run.metrics})
+        figures = {"metrics": run.metrics, "baselines": run.baselines}
+        print_json({**msgspec.structs.asdict(learned), **figures, "report": str(path), "decision": decision})
         return
+    _print_metrics(run)
     click.echo(f"Report: {path}")
     click.echo(f"Decision: {decision.action}, {decision.reason}.")
-    click.echo("Next: kaizen serve")
+    click.echo(f"Next: {_NEXT.get(decision.action, f'kaizen loop explain {decision.id}')}")
 
 
-def _plain(learned: object) -> dict[str, object]:
-    import msgspec
-
-    return msgspec.structs.asdict(learned)  # type: ignore[arg-type]
+def _print_metrics(run: Run) -> None:
+    """Print every metric with its interval, and beside it what one gets without learning."""
+    baselines = {name: {metric.name: metric.value for metric in run.baselines[name]} for name in run.baselines}
+    rows = [
+        (m.name, m.value, f"[{m.low:.4g}, {m.high:.4g}]", *(figures.get(m.name) for figures in baselines.values()))
+        for m in run.metrics
+    ]
+    print_table(("metric", "value", "95 % interval", *(name.replace("_", " ") for name in baselines)), rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -36,10 +37,19 @@ class Stage:
             return
         self._shown = now
         if self._live:
-            sys.stderr.write(f"\r\033[K  {click.style('…', fg='cyan')} {self._title}: {note}")
+            room = shutil.get_terminal_size().columns - len(self._title) - 8  # a line that wraps cannot be rewritten
+            sys.stderr.write(f"\r\033[K  {click.style('…', fg='cyan')} {self._title}: {note[: max(room, 10)]}")
             sys.stderr.flush()
         else:
             sys.stderr.write(f"  … {self._title}: {note}\n")
+
+    def warn(self, text: str) -> None:
+        """Say, on a line that stays, what the person should know."""
+        if self._quiet:
+            return
+        start = "\r\033[K" if self._live else ""
+        sys.stderr.write(f"{start}  {click.style('!', fg='yellow') if self._live else '!'} {text}\n")
+        sys.stderr.flush()
 
     def done(self, outcome: str) -> None:
         """Close the line with what came out."""

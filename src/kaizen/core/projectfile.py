@@ -6,11 +6,12 @@ The same structs can be built in Python; there is one set of types. Durations an
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
@@ -284,7 +285,7 @@ def _check(file: ProjectFile, where: str) -> None:
         ("loop.cooldown", duration, file.loop.cooldown),
         ("loop.budget", rate, file.loop.budget),
         ("learn.budget", search_budget, file.learn.budget),
-        ("data.time_zone", ZoneInfo, file.data.time_zone),
+        ("data.time_zone", _time_zone, file.data.time_zone),
         *(("loop.retrain_on", trigger, text) for text in file.loop.retrain_on),
         *((f"data.tables.{name}.tolerance", duration, table.tolerance) for name, table in file.data.tables.items()),
     ]
@@ -293,12 +294,17 @@ def _check(file: ProjectFile, where: str) -> None:
             continue
         try:
             read_value(value)
-        except (ValueError, KeyError, OSError) as err:
+        except ValueError as err:
             raise ProjectError(f"{err} (value {value!r})", where=f"{where}: {path}") from err
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", file.project.name):
         raise ProjectError(
             f"a name is lower-case letters, digits, '-' and '_' (value {file.project.name!r})",
             where=f"{where}: project.name",
+        )
+    if not 0 <= file.serve.port <= 65535:
+        raise ProjectError(
+            f"a port lies between 1 and 65535, or is 0 to take a free one (value {file.serve.port})",
+            where=f"{where}: serve.port",
         )
     if not 0 < file.experiment.alpha < 0.5:
         raise ProjectError(
@@ -311,6 +317,17 @@ def _check(file: ProjectFile, where: str) -> None:
                 where=f"{where}: learn.gates[{index}]",
                 fix='such as {metric = "log_loss", no_worse_than = "champion", margin = 0.01}',
             )
+
+
+def _time_zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, KeyError, OSError) as err:
+        close = difflib.get_close_matches(name, available_timezones(), n=1, cutoff=0.6)
+        raise ValueError(f"there is no such time zone; {f'did you mean {close[0]!r}?' if close else _ZONES}") from err
+
+
+_ZONES = "write a name such as 'Europe/Oslo', or 'UTC'"
 
 
 class SearchBudget(msgspec.Struct, frozen=True):

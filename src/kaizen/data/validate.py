@@ -173,11 +173,11 @@ def _range(rule: Rule, figures: Mapping[str, Any]) -> Iterator[Violation]:
     seen = f"{figures['min']:g} to {figures['max']:g}"
     outside, count = figures["outside"], figures["count"]
     if "range" in rule.declared or lower(outside, count) > rule.max_outside:
-        allowed = f"{_shown(rule.low)} to {_shown(rule.high)}"
-        says = f"{outside} values of {rule.column!r} lie outside {allowed}; they reach from {seen}."
+        allowed = _allowed(rule.low, rule.high)
+        says = f"{outside} values of {rule.column!r} {_beyond_in_words(rule)}; they reach from {seen}."
         yield _violation(rule.column, "range", allowed, seen, outside, says, rule)
     elif figures["far"]:
-        allowed = f"{_shown(rule.far_low)} to {_shown(rule.far_high)}"
+        allowed = _allowed(rule.far_low, rule.far_high)
         says = f"{figures['far']} values of {rule.column!r} are absurd beside the reference; they reach from {seen}."
         yield _violation(rule.column, "extreme", allowed, seen, figures["far"], says, rule)
 
@@ -206,8 +206,8 @@ def _of_time(rules: Rules, found: Mapping[str, Any], at: datetime | None) -> Ite
     age_s = (to_us(at) - found["newest"]) / 1e6
     if age_s > rules.max_age_s:
         newest = from_us(found["newest"]).isoformat(timespec="seconds")
-        says = f"The newest row is of {newest}, {age_s / 3600:.1f} hours old; {rules.max_age_s / 3600:.1f} are allowed."
-        allowed = f"at most {rules.max_age_s / 3600:.1f} h old"
+        says = f"The newest row is of {newest}, {_age(age_s)} old, and may be {_age(rules.max_age_s)} old."
+        allowed = f"at most {_age(rules.max_age_s)} old"
         yield _violation(rules.time, "freshness", allowed, newest, found["rows"], says, fail=True)
 
 
@@ -226,5 +226,17 @@ def _violation(
     return Violation(column, name, expected, found, int(rows), says, "fail" if failed else "watch")
 
 
-def _shown(bound: float | None) -> str:
-    return "any" if bound is None else f"{bound:g}"
+def _allowed(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}"
+    return f"at least {low:g}" if low is not None else f"at most {high:g}"
+
+
+def _beyond_in_words(rule: Rule) -> str:
+    if rule.low is not None and rule.high is not None:
+        return f"lie outside {rule.low:g} to {rule.high:g}"
+    return f"are under {rule.low:g}" if rule.low is not None else f"are over {rule.high:g}"
+
+
+def _age(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

@@ -15,13 +15,15 @@ from typing import TypeAlias
 import msgspec
 
 from kaizen.core import plugins
+from kaizen.core.errors import LearnError, nearest
 from kaizen.core.ports import Framework
 from kaizen.core.project import Project
-from kaizen.core.projectfile import search_budget
+from kaizen.core.projectfile import ProjectFile, search_budget
 from kaizen.core.records import Bundle, Dataset
 from kaizen.data import columns as typed
 from kaizen.data import leaks, profile, snapshot, tables, validate
 from kaizen.data.leaks import Leak
+from kaizen.data.target import target_of
 from kaizen.data.validate import Violation
 from kaizen.features.fit import required
 from kaizen.learn.problem import Settings
@@ -30,6 +32,7 @@ from kaizen.loop import candidate
 from kaizen.loop.journal import Journal, put_new
 from kaizen.loop.material import Material, definition_of, material
 from kaizen.loop.train import train
+from kaizen.stats.metrics import BY_TASK
 
 Note: TypeAlias = Callable[[str], None]
 
@@ -41,7 +44,9 @@ class Learned(msgspec.Struct, frozen=True):
     run: str
     bundle: str
     version: int
+    decision: str
     says: str
+    warnings: tuple[str, ...] = ()  # what is odd about the rows, a sentence each
 
 
 class Searched(msgspec.Struct, frozen=True):
@@ -51,19 +56,30 @@ class Searched(msgspec.Struct, frozen=True):
     settings: Settings
 
 
-def learn(project: Project, *, note: Note = lambda _: None) -> Learned:
+def learn(project: Project, *, note: Note = lambda _: None, warn: Note = lambda _: None) -> Learned:
     """Return the model found in the project's rows, packed, registered and, if it is the first, champion.
 
     With an endpoint that has a champion already, the new bundle has to pass the gates and goes to shadow.
+
+    Parameters
+    ----------
+    note
+        Told what is going on, for progress.
+    warn
+        Told, before the search, what is odd about the rows: columns that seem to know the answer, rows left out.
 
     Raises
     ------
     KaizenError
         Rows, declaration or target do not allow it; nothing is registered then.
     """
+    _require_known(project.file)
     journal = Journal(project)
     note("reading and validating")
-    dataset = frozen(project)
+    taken = take_in(project)
+    for warning in taken.warnings:
+        warn(warning)
+    dataset = taken.dataset
     rows = material(project, dataset)
     note(f"searching over {', '.join(project.file.learn.algorithms)}")
     searched = journal.step(
@@ -74,9 +90,23 @@ def learn(project: Project, *, note: Note = lambda _: None) -> Learned:
     )
     note(f"training {searched.settings.algorithm}")
     trained = train(project, journal, rows, searched.settings, trials=searched.trials)
-    candidate.enter(project, journal, trained, rows, key=f"learn {dataset.id}", by="learn")
+    decision = candidate.enter(project, journal, trained, rows, key=f"learn {dataset.id}", by="learn")
     bundle = project.records.get(Bundle, trained.bundle)
-    return Learned(dataset.id, trained.run, trained.bundle, bundle.version, trained.says)
+    return Learned(dataset.id, trained.run, trained.bundle, bundle.version, decision.id, trained.says, taken.warnings)
+
+
+def _require_known(file: ProjectFile) -> None:
+    """Raise for an algorithm or a metric that does not exist, before hours are spent on it."""
+    known = plugins.adapters("framework")
+    for name in file.learn.algorithms:
+        if name not in known:
+            raise LearnError(f"there is no algorithm {name!r}", where="learn.algorithms", fix=nearest(name, known))
+    task = file.project.task
+    asked = [("learn.metric", file.metric)]
+    asked += [(f"learn.gates[{index}].metric", gate.metric) for index, gate in enumerate(file.learn.gates)]
+    for where, name in asked:
+        if name not in BY_TASK[task]:
+            raise LearnError(f"{name!r} is no metric of {task}", where=where, fix=nearest(name, BY_TASK[task]))
 
 
 class Looked(msgspec.Struct, frozen=True):
@@ -115,8 +145,20 @@ def looked_at(project: Project, *, source: str | None = None) -> Looked:
     return Looked(int(row[0]) if row else 0, tuple(broken), tuple(named))
 
 
+class Taken(msgspec.Struct, frozen=True):
+    """The source's rows as a dataset, and what is odd about them."""
+
+    dataset: Dataset
+    warnings: tuple[str, ...]
+
+
 def frozen(project: Project) -> Dataset:
-    """Return the source's rows as a dataset, validated; rows without a target are left out.
+    """Return the source's rows as a dataset; see `take_in`."""
+    return take_in(project).dataset
+
+
+def take_in(project: Project) -> Taken:
+    """Freeze the source's rows, validated; rows without a target are left out, and counted in a warning.
 
     Raises
     ------
@@ -127,24 +169,36 @@ def frozen(project: Project) -> Dataset:
     """
     file = project.file
     with tables.connect(file, project.folder) as sql:
+        target = target_of(sql, file=file)
         columns = typed.columns_of(sql, file=file)
-        definition = definition_of(project, columns)
-        leaks.refuse(leaks.leaks(sql, "rows", columns, file=file, wanted=required(definition)), where=file.data.source)
+        read = required(definition_of(project, columns))
+        named = leaks.leaks(sql, "rows", columns, file=file, wanted=read)
+        leaks.refuse(named, where=file.data.source)
         rules = validate.infer(profile.profile(sql, "rows", columns), file)
-        validate.refuse(validate.check(sql, "rows", rules, at=project.clock.now()), where=file.data.source)
-        wanted = [column for column in columns if column.name not in file.data.ignore]
-        target = '"' + file.data.target.replace('"', '""') + '"'
+        broken = validate.check(sql, "rows", rules, at=project.clock.now())
+        validate.refuse(broken, where=file.data.source)
         dataset = snapshot.freeze(
             sql,
-            f"SELECT * FROM rows WHERE {target} IS NOT NULL",
-            columns=wanted,
+            f"SELECT * FROM rows WHERE {target.sql} IS NOT NULL",
+            columns=[column for column in columns if column.name not in file.data.ignore],
             file=file,
             blobs=project.blobs,
             at=project.clock.now(),
             by="learn",
         )
     put_new(project.records, [dataset])
-    return project.records.get(Dataset, dataset.id)
+    left_out = f"{target.missing:,} of {target.rows:,} rows have no {target.name!r} and are left out."
+    warnings = [violation.says for violation in broken] + [left_out] * bool(target.missing)
+    warnings += _suspicions([leak for leak in named if leak.column in read])
+    return Taken(project.records.get(Dataset, dataset.id), tuple(warnings))
+
+
+def _suspicions(named: list[Leak]) -> list[str]:
+    if not named:
+        return []
+    listed = ", ".join(f'"{leak.column}"' for leak in named)
+    fix = f"If they are known only afterwards, write outcome = [{listed}] under [data]."
+    return [f"leak suspect: {leak.says}" for leak in named] + [fix]
 
 
 def _search(project: Project, rows: Material, note: Note) -> Searched:

@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from kaizen.cli.demo import flights
 from kaizen.core.project import Project
 from kaizen.core.records import Bundle, Decision, Finding
 from kaizen.loop import cycle
@@ -154,3 +155,20 @@ def test_the_log_agrees_with_the_bundles_it_names(tmp_path: Path) -> None:
         bundle = project.records.get(Bundle, group.bundle)
         model = load.load(bundle, project.blobs, keys.trusted(project.keys))
         assert model.predict(group.frame).tolist() == group.outputs.tolist()
+
+
+def test_what_is_known_only_afterwards_is_named_when_asked_to_be_learned_from(tmp_path: Path) -> None:
+    flights.make(tmp_path, seed=0, trials=1, share=0.05)
+    module = tmp_path / "features.py"
+    module.write_text(module.read_text().replace('"temp": col.temp,', '"temp": col.temp, "delay": col.dep_delay,'))
+    done = subprocess.run(
+        [*KAIZEN, "learn", "--folder", str(tmp_path)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 1
+    assert "'dep_delay' would not be known when the prediction is asked for" in done.stderr
+    assert Project.open(tmp_path).endpoint() is None
+    looked = subprocess.run(
+        [*KAIZEN, "data", "validate", "--folder", str(tmp_path), "--json"], capture_output=True, text=True, check=False
+    )
+    named = {leak["column"] for leak in json.loads(looked.stdout)["leaks"]}
+    assert {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"} <= named

@@ -50,7 +50,7 @@ def tell(folder: Path, *, share: float, trials: int, seed: int, until: date | No
         first = (date.fromisoformat(flights.START) - _EPOCH).days
         project.clock = EventClock(day_start(first, zone))
         log_to((project.state / "loop.log").open("a", encoding="utf-8", buffering=1))
-        shown.done(f"{folder}/kaizen.toml, features.py and the data; signed by {keys.load(project.keys).public[:12]}…")
+        shown.done(f"{folder.name}: kaizen.toml, features.py, data; key {keys.load(project.keys).public[:12]}…")
     _learn(project, quiet=quiet)
     world = World(folder / "world.parquet", project.file, folder, seed=seed, slot_minutes=round(_SLOT_MINUTES / share))
     last = cycle.day_of(world.span()[1], zone) if until is None else (until - _EPOCH).days - 1
