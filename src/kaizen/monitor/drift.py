@@ -11,6 +11,7 @@ D counts the columns. Rows that are alike within a day count for less, by what t
 
 from __future__ import annotations
 
+import statistics
 from typing import NamedTuple
 
 import numpy as np
