@@ -2,8 +2,7 @@
 
 Each model is certified as every bundle is: on all validation rows, on odd raw values, and on features at and around
 every split threshold. The rival is the same trees with thresholds and features rounded to float32, leaves left
-exact: the least that a converter to the single-precision operator loses (onnxmltools 1.16 goes wrong on the very
-same rows of the first table). Both go through the same certificate.
+exact: the least that a converter to the single-precision operator loses. Both go through the same certificate.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def _print(found: dict[int, list[tuple[str, dict[str, Any]]]]) -> None:
     goal("kaizen of FastAPI, 64 connections", ratios[64, "kaizenFastAPI"], 3.0, least=True)
     by_cpu = [spared[64, f"kaizen{rival}"] for rival in ("nginx", "FastAPI")]
     print(
-        f"  by CPU time a request, to which other work matters less: {by_cpu[0]:.3f} of nginx, {by_cpu[1]:.2f} of FastAPI"
+        f"  by CPU time a request, which other work changes less: {by_cpu[0]:.3f} of nginx, {by_cpu[1]:.2f} of FastAPI"
     )
 
 
