@@ -65,7 +65,8 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     threshold_probes: int
     thresholds: int
     tolerance: float
-    max_abs_difference: float  # of the answers, on real rows and raw probes
+    max_abs_difference: float  # of the answers, on real rows
+    max_relative_difference: float  # of the answers to raw probes, over their size where that is more than 1
     max_probe_difference: float  # of the raw answers, on threshold probes
     mismatches: int  # differences over the tolerance: splits that route wrongly
     not_finite: int  # real rows whose answer is no finite number
@@ -123,7 +124,7 @@ def certify(graph: bytes, columns: Sequence[Column], frame: Frame, trained: Trai
     tally = _Tally()
     if trained is not None:
         tally.compare_rows(rows, _own_answer(trained, frame))
-        tally.compare_rows(answer(session, columns, odd), _own_answer(trained, odd))
+        tally.compare_odd_rows(answer(session, columns, odd), _own_answer(trained, odd))
         tally.compare_probes(trained, trained.features(frame))
     same, apart = across_batches(session, columns, concat([_some(frame), odd]))
     return Certificate(
@@ -136,6 +137,7 @@ def certify(graph: bytes, columns: Sequence[Column], frame: Frame, trained: Trai
         thresholds=tally.thresholds,
         tolerance=TOLERANCE,
         max_abs_difference=tally.max_answer,
+        max_relative_difference=tally.max_relative,
         max_probe_difference=tally.max_raw,
         mismatches=tally.mismatches,
         not_finite=int(np.count_nonzero(~np.isfinite(rows))),
@@ -166,6 +168,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.max_answer = 0.0
+        self.max_relative = 0.0
         self.max_raw = 0.0
         self.mismatches = 0
         self.probes = 0
@@ -175,6 +178,11 @@ class _Tally:
         largest, wrong = _differences(graph, model, scale=_size(model))
         self.max_answer = max(self.max_answer, largest)
         self.mismatches += wrong
+
+    def compare_odd_rows(self, graph: Floats, model: Floats) -> None:
+        finite = np.maximum(np.where(np.isfinite(model), np.abs(model), 1.0), 1.0)
+        self.max_relative = max(self.max_relative, _differences(graph / finite, model / finite, scale=1.0)[0])
+        self.mismatches += _differences(graph, model, scale=_size(model))[1]
 
     def compare_probes(self, trained: Trained, features: Floats) -> None:
         thresholds = trained.model.thresholds()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import click
 from kaizen.cli import verbs
 from kaizen.cli.output import report_error
 from kaizen.core import plugins
-from kaizen.core.errors import KaizenError, nearest
+from kaizen.core.errors import KaizenError, StoreError, UsageError, nearest
 
 __all__ = ["main"]
 
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as err:
         code = err.exit_code
     except click.ClickException as err:
-        err.show()
+        _report_usage(err, as_json="--json" in given)
         code = err.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
@@ -72,4 +73,24 @@ def main(arguments: list[str] | None = None) -> None:
         code = 1
     except BrokenPipeError:
         code = 0
+    except OSError as err:
+        report_error(_of_system(err), as_json="--json" in given)
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report_usage(err: click.ClickException, *, as_json: bool) -> None:
+    """Say how the command is used; for programs as the same JSON as every other error."""
+    if not as_json:
+        err.show()
+        return
+    context = err.ctx if isinstance(err, click.UsageError) else None
+    fix = f"{context.command_path} --help" if context else "kaizen --help"
+    report_error(UsageError(err.format_message(), fix=fix), as_json=True)
+
+
+def _of_system(err: OSError) -> KaizenError:
+    """Return the error of a file or disk that no adapter had in its hands, such as a report that cannot be written."""
+    is_full = err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    fix = "make room and run it again: what was done is kept" if is_full else "check the path and its rights"
+    return StoreError((err.strerror or str(err)).lower(), where=str(err.filename or ""), fix=fix)

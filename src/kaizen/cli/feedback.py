@@ -28,14 +28,22 @@ def command(file: Path, url: str | None, folder: Path, as_json: bool) -> None:  
         with urllib.request.urlopen(request, timeout=60) as answer:
             accepted = msgspec.json.decode(answer.read())["accepted"]
     except urllib.error.HTTPError as err:
-        message = msgspec.json.decode(err.read()).get("error", "")
-        raise KaizenError(f"the server refused: {message}", where=str(file), fix="nothing was stored; mend it") from err
-    except OSError as err:
-        raise KaizenError(f"no server answers: {err}", where=base, fix="kaizen serve") from err
+        fix = "nothing was stored: mend the file and post it again"
+        raise KaizenError(f"the server refused it: {_reason(err)}", where=str(file), fix=fix) from err
+    except (OSError, ValueError, KeyError) as err:  # nobody listens there, or nobody who speaks as we do
+        reason = getattr(err, "reason", err)
+        raise KaizenError(f"no kaizen server answers: {reason}", where=base, fix="kaizen serve, or give --url") from err
     if as_json:
         print_json({"accepted": accepted})
     else:
         click.echo(f"{accepted} labels accepted.")
+
+
+def _reason(err: urllib.error.HTTPError) -> str:
+    try:
+        return str(msgspec.json.decode(err.read())["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {err.code}"
 
 
 def _url(project: Project) -> str:

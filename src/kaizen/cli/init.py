@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from kaizen.cli.output import json_option, print_json
 from kaizen.core import projectfile
-from kaizen.core.errors import DataError, ProjectError, nearest
+from kaizen.core.errors import DataError, ProjectError
 from kaizen.core.project import STATE_FOLDER
 from kaizen.core.projectfile import DataSection, ProjectFile, ProjectSection
-from kaizen.core.records import Task
+from kaizen.core.records import Column, Task
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from kaizen.data.target import Target
 
 SCHEMA_FILE = "kaizen.schema.json"
 
@@ -45,18 +53,27 @@ def command(
     """
     path = folder / projectfile.FILE_NAME
     if path.exists():
-        raise ProjectError("there is a project here already", where=str(path), fix="edit it, or choose --folder")
+        raise ProjectError(
+            "there is a project here already",
+            where=str(path),
+            fix="edit it, or choose another folder: kaizen init … --folder FOLDER",
+        )
     data = DataSection(source=_address(source, folder), target=target, time=time_column, unit=unit)
     draft = ProjectFile(project=ProjectSection(name=_name(name, source)), data=data)
     found = _looked_at(draft, folder, task)
+    text = _toml(draft, found.task)
+    projectfile.parse(tomllib.loads(text), where=str(path))  # refused before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     write_schema(folder)
     public = _make_keys(folder)
-    path.write_text(_toml(draft, found), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     if as_json:
-        print_json({"project": draft.project.name, "file": str(path), "task": found, "public_key": public})
+        made = {"project": draft.project.name, "file": str(path), "public_key": public}
+        print_json({**made, **msgspec.structs.asdict(found)})
         return
-    click.echo(f"Made {path}: {found} of {target!r}.")
+    click.echo(f"Made {path}: {found.task} of {target!r}.")
+    for line in found.says:
+        click.echo(f"  {line}")
     click.echo("Next: kaizen learn")
 
 
@@ -75,9 +92,9 @@ def _make_keys(folder: Path) -> str:
 
 
 def _address(source: str, folder: Path) -> str:
-    """Return the address as the project file should hold it: a local file relative to the project's folder."""
+    """Return the address as the project file should hold it: a local path relative to the project's folder."""
     path, mark, options = source.partition("?")
-    if "://" in source or not Path(path).exists():
+    if "://" in source:
         return source
     there = Path(path).resolve()
     try:
@@ -92,35 +109,76 @@ def _name(name: str | None, source: str) -> str:
     return name or re.sub(r"[^a-z0-9_-]+", "-", stem.lower()).strip("-_") or "project"
 
 
-def _looked_at(draft: ProjectFile, folder: Path, task: Task | None) -> Task:
+class Found(msgspec.Struct, frozen=True):
+    """What a first look at the table says."""
+
+    task: Task
+    rows: int
+    columns: tuple[Column, ...]
+    says: tuple[str, ...]  # for people
+
+
+def _looked_at(draft: ProjectFile, folder: Path, task: Task | None) -> Found:
     """Read the table once: the columns named must be there, and the target says which task it is."""
     from kaizen.data import columns as typed
     from kaizen.data import tables
 
     with tables.connect(draft, folder) as sql:
-        columns = {column.name: column for column in typed.columns_of(sql, file=draft)}
-        for option, named in (("target", draft.data.target), ("time", draft.data.time), ("unit", draft.data.unit)):
-            if named is not None and named not in columns:
-                fix = nearest(named, columns)
-                raise DataError(f"there is no column {named!r} for --{option}", where=draft.data.source, fix=fix)
-        if task is not None:
-            return task
-        quoted = '"' + draft.data.target.replace('"', '""') + '"'
-        row = sql.execute(f"SELECT count(DISTINCT {quoted}) FROM rows").fetchone()
-    distinct = int(row[0]) if row else 0
-    if distinct <= 1:
-        raise DataError(
-            f"the target {draft.data.target!r} has {distinct} different values, so there is nothing to learn",
-            where=draft.data.source,
-        )
-    if distinct == 2:
-        return "classification"
-    if columns[draft.data.target].type == "number":
-        return "regression"
-    raise DataError(
-        f"the target {draft.data.target!r} has {distinct} classes; classification takes two so far",
-        where=draft.data.source,
-        fix='make it a yes-or-no question, such as "is it class A?"',
+        columns = typed.columns_of(sql, file=draft)
+        target = _target(sql, draft, task)
+        times = _times(sql, draft, columns)
+    found: Task = "regression" if target.positive is None else "classification"
+    return Found(found, target.rows, columns, (_table(target.rows, columns), _question(target), *times))
+
+
+def _target(sql: duckdb.DuckDBPyConnection, draft: ProjectFile, task: Task | None) -> Target:
+    """Return how the target is read: as the task says, else as a yes-or-no question if it can be one."""
+    from kaizen.data import target
+
+    def read_as(task: Task) -> Target:
+        project = msgspec.structs.replace(draft.project, task=task)
+        return target.target_of(sql, file=msgspec.structs.replace(draft, project=project))
+
+    if task is not None:
+        return read_as(task)
+    try:
+        return read_as("classification")
+    except DataError as no_question:
+        try:
+            return read_as("regression")
+        except DataError:
+            raise no_question from None
+
+
+def _times(sql: duckdb.DuckDBPyConnection, draft: ProjectFile, columns: tuple[Column, ...]) -> list[str]:
+    from kaizen.data import columns as typed
+
+    name = draft.data.time
+    if name is not None:
+        at = typed.quoted(name)
+        span = sql.execute(f"SELECT strftime(min({at}), '%Y-%m-%d'), strftime(max({at}), '%Y-%m-%d') FROM rows")
+        first, last = span.fetchall()[0]
+        if first is None:
+            raise DataError(f"the time {name!r} has no value", where=draft.data.source, fix="name another with --time")
+        return [f"time: {name!r} from {first} to {last}; what comes later judges what comes before"]
+    others = [column.name for column in columns if column.type == "time" and column.name != draft.data.target]
+    if not others:
+        return ["time: none, so rows are split at random"]
+    hint = f"If it is each row's own time, write time = {_quoted(others[0])} under [data]."
+    return [f"time: none declared, so rows are split at random, though {others[0]!r} holds times. {hint}"]
+
+
+def _table(rows: int, columns: tuple[Column, ...]) -> str:
+    kinds = Counter(column.type for column in columns)
+    return f"rows: {rows:,} of {len(columns)} columns ({', '.join(f'{n} {kind}' for kind, n in kinds.most_common())})"
+
+
+def _question(target: Target) -> str:
+    left_out = f"; {target.missing:,} rows have none and are left out" if target.missing else ""
+    if target.positive is None:
+        return f"target: {target.name!r}, a number, {target.mean:.4g} on average{left_out}"
+    return (
+        f"target: is {target.name!r} {target.positive!r} (not {target.negative!r})? yes in {target.mean:.1%}{left_out}"
     )
 
 

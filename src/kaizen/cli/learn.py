@@ -32,16 +32,19 @@ def command(report: Path | None, folder: Path, as_json: bool) -> None:  # noqa: 
 
     from kaizen.core.project import Project
     from kaizen.core.records import Decision, Run
+
+    project = Project.open(folder)  # what is wrong with it is said before a second goes into importing the learners
     from kaizen.loop import pipeline
 
-    project = Project.open(folder)
     with stage("learn", quiet=as_json) as shown:
         learned = pipeline.learn(project, note=shown.update, warn=shown.warn)
         shown.done(learned.says)
     run = project.records.get(Run, learned.run)
     path = report or project.folder / "report.html"
     if run.report is not None:
-        path.write_bytes(project.blobs.path(run.report).read_bytes())
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(project.blobs.path(run.report).read_bytes())
+        part.replace(path)  # a full disk leaves the report before this one
     decision = project.records.get(Decision, learned.decision)
     if as_json:
         figures = {"metrics": run.metrics, "baselines": run.baselines}

@@ -22,7 +22,13 @@ def command() -> None:
 
 @command.command()
 @click.option("--once", is_flag=True, help="Do what is due and stop.")
-@click.option("--every", default=60.0, show_default=True, help="Seconds between looks.")
+@click.option(
+    "--every",
+    default=60.0,
+    type=click.FloatRange(min=0, min_open=True),
+    show_default=True,
+    help="Seconds between looks.",
+)
 @project_options
 def run(once: bool, every: float, folder: Path, as_json: bool) -> None:  # noqa: FBT001
     """Turn the loop for every event day that is over, and go on as days end, until stopped."""
@@ -30,6 +36,8 @@ def run(once: bool, every: float, folder: Path, as_json: bool) -> None:  # noqa:
 
     log_to(sys.stderr)
     project = Project.open(folder)
+    if project.endpoint() is None:
+        raise _nothing_promoted(folder)
     while True:
         with cycle.alone(project):  # let go between looks, so that a person can trigger, approve and roll back
             turned = _turn_what_is_due(project, quiet=as_json)
@@ -77,7 +85,7 @@ def status(folder: Path, as_json: bool) -> None:  # noqa: FBT001
 
 
 @command.command()
-@click.option("--limit", type=int, help="Only the newest so many.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the newest so many.")
 @project_options
 def decisions(limit: int | None, folder: Path, as_json: bool) -> None:  # noqa: FBT001
     """List the ledger: every decision, oldest first."""
@@ -151,7 +159,7 @@ def trigger(reason: str, folder: Path, as_json: bool) -> None:  # noqa: FBT001
     project = Project.open(folder)
     endpoint = project.endpoint()
     if endpoint is None:
-        raise DecisionError("this project has no endpoint yet", where=str(folder), fix="kaizen learn")
+        raise _nothing_promoted(folder)
     if endpoint.arm("challenger") is not None:
         raise DecisionError(
             "a challenger is being tried already", where=endpoint.id, fix="kaizen experiment status shows how it stands"
@@ -161,6 +169,10 @@ def trigger(reason: str, folder: Path, as_json: bool) -> None:  # noqa: FBT001
         shown.done(f"{decision.action}: {decision.reason}")
     if as_json:
         print_json(decision)
+
+
+def _nothing_promoted(folder: Path) -> DecisionError:
+    return DecisionError("this project has no endpoint yet", where=str(folder), fix="kaizen learn")
 
 
 def _said(decision: Decision, *, as_json: bool) -> None:

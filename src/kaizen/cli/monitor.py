@@ -42,7 +42,7 @@ def status(folder: Path, as_json: bool) -> None:  # noqa: FBT001
 
 
 @command.command()
-@click.option("--limit", default=30, show_default=True, help="Only the newest so many.")
+@click.option("--limit", default=30, type=click.IntRange(min=1), show_default=True, help="Only the newest so many.")
 @project_options
 def findings(limit: int, folder: Path, as_json: bool) -> None:  # noqa: FBT001
     """List findings, oldest first."""

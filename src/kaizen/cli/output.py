@@ -54,7 +54,7 @@ def _text(cell: object) -> str:
     if cell is None:
         return "-"
     if isinstance(cell, float):
-        return f"{cell:.4g}"
+        return f"{cell:,.0f}" if 1e4 <= abs(cell) < 1e15 else f"{cell:.4g}"
     if isinstance(cell, datetime):
         return cell.strftime("%Y-%m-%d %H:%M")
     return str(cell)

@@ -13,6 +13,7 @@ KaizenError
 │   ├── NotFoundError
 │   └── ConflictError     the same id with other content; a stale revision
 ├── DecisionError         an action that the endpoint's state does not allow
+├── UsageError            a command line that asks for what there is not
 └── MissingExtraError     an optional part that is not installed
 """
 
@@ -125,6 +126,12 @@ class DecisionError(KaizenError):
     """The state of the endpoint does not allow this action."""
 
     code = "decision"
+
+
+class UsageError(KaizenError):
+    """The command line asks for a verb, an option or a value that there is not."""
+
+    code = "usage"
 
 
 class MissingExtraError(KaizenError):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaizen.core.clock import from_us
-from kaizen.core.errors import DataError
+from kaizen.core.errors import DataError, StoreError
 from kaizen.core.ids import content_id
 from kaizen.core.ports import Blobs
 from kaizen.core.projectfile import ProjectFile
@@ -151,6 +151,9 @@ def _put(frame: Frame, columns: Sequence[Column], blobs: Blobs) -> str:
         try:
             sql.register("frame", {f"c{i}": frame[column.name] for i, column in enumerate(columns)})
             sql.execute(f"COPY (SELECT {picked} FROM frame) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+        except duckdb.IOException as err:
+            what = f"the rows were not frozen: {str(err).splitlines()[0]}"
+            raise StoreError(what, where=folder, fix="make room on the disk of temporary files") from err
         finally:
             sql.close()
         return blobs.put(path)

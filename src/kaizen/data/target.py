@@ -122,11 +122,11 @@ def _one_value(file: ProjectFile, what: str) -> DataError:
 
 
 def _refuse_classes(labels: dict[str, int], file: ProjectFile, *, numbers: bool) -> None:
-    some = ", ".join(repr(_shown(label)) for label in list(labels)[:5])
+    some = ", ".join(repr(_shown(label)) for label in list(labels)[:5]) + (", …" if len(labels) > 5 else "")
     count = "50 or more" if len(labels) >= 49 else str(len(labels))
     fix = "make it a yes-or-no column in the source"
     raise DataError(
-        f"the target {file.data.target!r} has {count} classes ({some}, …) and a classification here has two",
+        f"the target {file.data.target!r} has {count} classes ({some}) and a classification here has two",
         where=file.data.source,
         fix=f'{fix}, or write task = "regression" to predict the number' if numbers else fix,
     )

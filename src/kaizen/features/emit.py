@@ -23,6 +23,7 @@ _DTYPES = {"numbers": np.float64, "times": np.int64, "strings": np.object_}
 _DOUBLE, _INT64 = 11, 7
 _BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "min": "Min", "max": "Max"}
 _UNARY = {"neg": "Neg", "abs": "Abs", "sqrt": "Sqrt"}
+_GRAIN = 2.0**40  # parts of 1 that a sine or cosine is rounded to
 _COMPARISONS = {"gt": "Greater", "ge": "GreaterOrEqual", "equal": "Equal"}
 
 
@@ -219,7 +220,11 @@ class Emitter:
         scale = self.graph.constant(np.array([batch[i].payload[0] for i in places]))
         phase = self.graph.constant(np.array([batch[i].payload[1] for i in places]))
         angle = self.graph.node("Add", self.graph.node("Mul", self._args(batch, 0, padded=True), scale), phase)
-        self._keep(batch, self.graph.node("Sin", angle), len(places))
+        # Equal angles of different months give sines that differ in the last bit, and a tree would split between them;
+        # another processor's Sin would then take other turns. Rounded, what is equal is equal everywhere.
+        shifted = self.graph.node("Mul", self.graph.node("Sin", angle), self.graph.constant(np.array([_GRAIN])))
+        rounded = self.graph.node("Div", self.graph.node("Round", shifted), self.graph.constant(np.array([_GRAIN])))
+        self._keep(batch, rounded, len(places))
 
     def _step(self, batch: list[Scalar]) -> None:
         values = self._args(batch, 0)

@@ -113,7 +113,14 @@ def definition_of(project: Project, columns: tuple[Column, ...]) -> dict[str, Ex
     """Return the declared features, or the default of every column that may be learned from."""
     if project.file.features.module is not None:
         return module.load_module(project.folder / project.file.features.module)
-    return features.defaults(typed.inputs_of(columns, project.file))
+    inputs = typed.inputs_of(columns, project.file)
+    if not inputs:
+        raise FeatureError(
+            "there is no column to learn from: all are the target, declared as outcomes, or ignored",
+            where=project.file.data.source,
+            fix="take columns from outcome or ignore under [data], or name another table",
+        )
+    return features.defaults(inputs)
 
 
 def _inputs(project: Project, dataset: Dataset, definition: dict[str, Expression]) -> tuple[Column, ...]:

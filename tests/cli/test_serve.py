@@ -1,0 +1,104 @@
+"""`kaizen serve` as a process: the example it prints works, one bad row harms nobody, a bad bundle changes nothing."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from pathlib import Path
+
+from kaizen.core.project import Project
+from kaizen.core.records import Bundle
+from tests.cli.conftest import Run_, get, inventory, people, post, served, until
+from tests.cli.test_bundle import corrupt
+
+ROW = {"age": 61, "city": "Oslo", "seen_at": "2024-02-01T10:00:00Z"}
+
+
+def test_there_is_nothing_to_serve_before_something_is_learned(kaizen: Run_, draft: Path) -> None:
+    said = kaizen("serve", "--folder", draft)
+    assert said.code == 1
+    assert "no bundle is promoted yet, so there is nothing to serve\n  → kaizen learn" in said.err
+
+
+def test_a_port_in_use_is_said_with_what_to_do(kaizen: Run_, learned: Path) -> None:
+    before = inventory(learned)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = kaizen("serve", "--port", port, "--folder", learned)
+        doctor = kaizen("doctor", "--folder", learned)
+    assert said.code == 1
+    assert f"127.0.0.1:{port}: port {port} is in use\n  → " in said.err
+    assert "kaizen serve --port" in said.err
+    assert doctor.code == 0
+    assert inventory(learned) == before
+
+
+def test_the_example_that_it_shows_is_one_it_answers(learned: Path, tmp_path: Path) -> None:
+    from kaizen.cli.serve import _ready, _verified
+
+    project = Project.open(learned)
+    endpoint = project.endpoint()
+    assert endpoint is not None
+    example = _verified(project, endpoint)
+    assert example is not None
+    with served(learned) as url:
+        status, answer = post(f"{url}/v1/predict", example)
+    assert status == 200
+    assert 0 <= answer["predictions"][0]["probability"] <= 1
+    assert callable(_ready)
+
+
+def test_the_shown_command_is_one_a_shell_reads(learned: Path, capsys) -> None:
+    from kaizen.cli.serve import _ready
+
+    _ready("127.0.0.1", 1, "people", b'{"rows":[{"name":"O\'Hara"}]}', as_json=False)
+    words = shlex.split(capsys.readouterr().out.splitlines()[1])
+    assert words[1:] == ["curl", "http://127.0.0.1:1/v1/predict", "-d", '{"rows":[{"name":"O\'Hara"}]}']
+
+
+def test_a_row_the_model_cannot_take_is_refused_by_its_path_and_harms_no_other(learned: Path) -> None:
+    with served(learned) as url:
+        for row, says in (
+            ({**ROW, "age": "61"}, "rows[1].age"),
+            ({"age": 61, "seen_at": None}, "city"),
+            ({**ROW, "citi": "Oslo"}, "city"),
+            ({**ROW, "seen_at": "yesterday"}, "rows[1].seen_at"),
+        ):
+            status, answer = post(f"{url}/v1/predict", {"rows": [ROW, row]})
+            assert status == 400
+            assert "rows[1]" in answer["error"]
+            assert says in answer["error"]
+        assert post(f"{url}/v1/predict", b"{")[0] == 400
+        status, answer = post(f"{url}/v1/predict", {"rows": [ROW]})
+        assert status == 200
+        assert get(f"{url}/v2/models/people")["inputs"][0]["name"] == "age"
+
+
+def test_a_corrupted_successor_is_not_swapped_in_and_the_old_revision_goes_on(kaizen: Run_, learned: Path) -> None:
+    project = Project.open(learned)
+    first = project.records.find(Bundle)[0].id
+    with served(learned) as url:
+        (learned / "people.csv").write_text(people(500, seed=3))
+        kaizen("learn", "--folder", learned)
+        until(lambda: get(f"{url}/healthz")["revision"] == 2)
+        kaizen("loop", "approve", "--folder", learned)
+        until(lambda: get(f"{url}/healthz")["revision"] == 3)
+        kaizen("loop", "rollback", "--folder", learned)
+        until(lambda: get(f"{url}/healthz")["revision"] == 4)
+        assert get(f"{url}/healthz")["bundles"]["champion"] == first
+    corrupt(learned)
+    assert kaizen("serve", "--port", "0", "--folder", learned).code == 1
+
+
+def test_an_imported_bundle_that_is_damaged_later_is_refused_by_a_running_server(kaizen: Run_, learned: Path) -> None:
+    (learned / "people.csv").write_text(people(500, seed=3))
+    with served(learned) as url:
+        before = inventory(learned)["Bundle"]
+        from kaizen.cli import learn  # noqa: F401  (what follows needs the learner's modules, not a new process)
+
+        kaizen("learn", "--folder", learned)
+        new = (inventory(learned)["Bundle"] - before).pop()
+        assert new
+        assert post(f"{url}/v1/predict", {"rows": [ROW]})[0] == 200
