@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any, NamedTuple
@@ -130,11 +132,20 @@ def learned(draft: Path, kaizen: Run_, _kept: dict[str, Path]) -> Path:
 
 
 @contextmanager
-def served(folder: Path, *options: str) -> Iterator[str]:
-    """Run `kaizen serve` in a process of its own, on a free port, and give its URL once it is ready."""
-    command = [sys.executable, "-m", "kaizen.cli", "serve", "--folder", str(folder), "--port", "0", "--json", *options]
+def served(folder: Path, *, file_bytes: int | None = None) -> Iterator[str]:
+    """Run `kaizen serve` in a process of its own, on a free port, and give its URL once it is ready.
+
+    With `file_bytes` no file that it writes may grow longer, as on a full disk.
+    """
+    command = [sys.executable, "-m", "kaizen.cli", "serve", "--folder", str(folder), "--port", "0", "--json"]
+    limit = None if file_bytes is None else partial(resource.setrlimit, resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     errors = (folder.parent / "serve.err").open("wb")
-    with errors, subprocess.Popen([*command, "--stop-with-parent"], stdin=PIPE, stdout=PIPE, stderr=errors) as process:
+    with (
+        errors,
+        subprocess.Popen(
+            [*command, "--stop-with-parent"], stdin=PIPE, stdout=PIPE, stderr=errors, preexec_fn=limit
+        ) as process,
+    ):
         assert process.stdin is not None
         assert process.stdout is not None
         try:

@@ -15,13 +15,13 @@ from tests.cli.conftest import Run_, inventory, people
 GRAPH = "graph.onnx"
 
 
-def bundle_of(folder: Path) -> Bundle:
-    return Project.open(folder).records.find(Bundle)[0]
+def bundle_of(folder: Path, which: int = 0) -> Bundle:
+    return Project.open(folder).records.find(Bundle)[which]
 
 
-def blob_of(folder: Path, path: str = GRAPH) -> Path:
-    project = Project.open(folder)
-    return project.blobs.path(next(file.blob for file in bundle_of(folder).files if file.path == path))
+def blob_of(folder: Path, which: int = 0) -> Path:
+    graph = next(file.blob for file in bundle_of(folder, which).files if file.path == GRAPH)
+    return Project.open(folder).blobs.path(graph)
 
 
 def test_list_show_and_verify_speak_of_the_same_bundle(kaizen: Run_, learned: Path) -> None:
@@ -75,9 +75,9 @@ def test_an_export_does_not_write_over_a_folder(kaizen: Run_, learned: Path, tmp
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
-def corrupt(folder: Path) -> None:
-    """Change one byte of the graph in the blob store."""
-    path = blob_of(folder)
+def corrupt(folder: Path, which: int = 0) -> None:
+    """Change one byte of a bundle's graph in the blob store."""
+    path = blob_of(folder, which)
     path.chmod(0o644)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

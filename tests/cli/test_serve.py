@@ -8,7 +8,10 @@ from pathlib import Path
 
 from kaizen.core.project import Project
 from kaizen.core.records import Bundle
-from tests.cli.conftest import Run_, get, inventory, people, post, served, until
+from kaizen.loop import policy
+from kaizen.loop.act import act
+from kaizen.loop.policy import Proposal
+from tests.cli.conftest import Run_, declare, get, inventory, people, post, served, until
 from tests.cli.test_bundle import corrupt
 
 ROW = {"age": 61, "city": "Oslo", "seen_at": "2024-02-01T10:00:00Z"}
@@ -36,7 +39,7 @@ def test_a_port_in_use_is_said_with_what_to_do(kaizen: Run_, learned: Path) -> N
 
 
 def test_the_example_that_it_shows_is_one_it_answers(learned: Path, tmp_path: Path) -> None:
-    from kaizen.cli.serve import _ready, _verified
+    from kaizen.cli.serve import _verified
 
     project = Project.open(learned)
     endpoint = project.endpoint()
@@ -47,7 +50,6 @@ def test_the_example_that_it_shows_is_one_it_answers(learned: Path, tmp_path: Pa
         status, answer = post(f"{url}/v1/predict", example)
     assert status == 200
     assert 0 <= answer["predictions"][0]["probability"] <= 1
-    assert callable(_ready)
 
 
 def test_the_shown_command_is_one_a_shell_reads(learned: Path, capsys) -> None:
@@ -76,29 +78,47 @@ def test_a_row_the_model_cannot_take_is_refused_by_its_path_and_harms_no_other(l
         assert get(f"{url}/v2/models/people")["inputs"][0]["name"] == "age"
 
 
-def test_a_corrupted_successor_is_not_swapped_in_and_the_old_revision_goes_on(kaizen: Run_, learned: Path) -> None:
-    project = Project.open(learned)
-    first = project.records.find(Bundle)[0].id
-    with served(learned) as url:
-        (learned / "people.csv").write_text(people(500, seed=3))
-        kaizen("learn", "--folder", learned)
-        until(lambda: get(f"{url}/healthz")["revision"] == 2)
-        kaizen("loop", "approve", "--folder", learned)
-        until(lambda: get(f"{url}/healthz")["revision"] == 3)
-        kaizen("loop", "rollback", "--folder", learned)
-        until(lambda: get(f"{url}/healthz")["revision"] == 4)
-        assert get(f"{url}/healthz")["bundles"]["champion"] == first
-    corrupt(learned)
-    assert kaizen("serve", "--port", "0", "--folder", learned).code == 1
-
-
-def test_an_imported_bundle_that_is_damaged_later_is_refused_by_a_running_server(kaizen: Run_, learned: Path) -> None:
+def test_a_running_server_follows_promotions_and_goes_back(kaizen: Run_, learned: Path) -> None:
     (learned / "people.csv").write_text(people(500, seed=3))
     with served(learned) as url:
-        before = inventory(learned)["Bundle"]
-        from kaizen.cli import learn  # noqa: F401  (what follows needs the learner's modules, not a new process)
+        first = get(f"{url}/healthz")["bundles"]["champion"]
+        for verb, revision in ((("learn",), 2), (("loop", "approve"), 3), (("loop", "rollback"), 4)):
+            assert kaizen(*verb, "--folder", learned).code == 0
+            until(lambda wanted=revision: get(f"{url}/healthz")["revision"] == wanted)
+            assert post(f"{url}/v1/predict", {"rows": [ROW]})[0] == 200
+        assert get(f"{url}/healthz")["bundles"]["champion"] == first
 
-        kaizen("learn", "--folder", learned)
-        new = (inventory(learned)["Bundle"] - before).pop()
-        assert new
+
+def test_a_damaged_bundle_is_not_promoted_and_a_running_server_stays_with_what_it_has(
+    kaizen: Run_, learned: Path
+) -> None:
+    (learned / "people.csv").write_text(people(500, seed=3))
+    kaizen("learn", "--folder", learned)
+    kaizen("loop", "approve", "--folder", learned)
+    corrupt(learned, 0)
+    before = inventory(learned)
+    said = kaizen("loop", "rollback", "--folder", learned)
+    assert said.code == 1
+    assert "graph.onnx is corrupted" in said.err
+    assert inventory(learned) == before
+    said = kaizen("serve", "--port", "0", "--folder", learned)
+    assert said.code == 1  # the first one is in shadow, and a shadow is loaded too
+
+
+def test_a_revision_with_a_damaged_bundle_leaves_the_old_one_serving(kaizen: Run_, learned: Path) -> None:
+    project = Project.open(learned)
+    endpoint = project.endpoint()
+    assert endpoint is not None
+    (learned / "people.csv").write_text(people(500, seed=3))
+    declare(learned, learn__gates='[{metric = "auc", min = 0.999}]')  # packed, and kept off the endpoint
+    kaizen("learn", "--folder", learned)
+    second = project.records.find(Bundle)[1].id
+    with served(learned) as url:
+        corrupt(learned, 1)
+        proposal = Proposal("promote", "behind everybody's back", (), second, policy.promoted(endpoint, second))
+        project.records.put(act(project, proposal, endpoint, by="nobody", key="test"))
+        until(lambda: get(f"{url}/healthz")["status"] == "degraded")
+        health = get(f"{url}/healthz")
+        assert health["revision"] == 1
+        assert "graph.onnx is corrupted" in health["problem"]
         assert post(f"{url}/v1/predict", {"rows": [ROW]})[0] == 200

@@ -6,10 +6,11 @@ the step, so an action that is repeated after a crash is the same action.
 
 from __future__ import annotations
 
+from kaizen.bundle import keys, verify
 from kaizen.core.errors import DecisionError
 from kaizen.core.ids import derived
 from kaizen.core.project import Project
-from kaizen.core.records import Arm, Decision, Endpoint, Record
+from kaizen.core.records import Arm, Bundle, Decision, Endpoint, Record
 from kaizen.loop import policy
 from kaizen.loop.policy import Proposal
 
@@ -86,6 +87,8 @@ def roll_back(project: Project, *, by: str, reason: str = "") -> Decision:
     ------
     DecisionError
         There is no endpoint, or no earlier champion to go back to.
+    SignatureError
+        That champion is not what was signed any more; nothing is decided then.
     """
     endpoint = _endpoint(project)
     bundle = _displaced(project, endpoint)
@@ -114,6 +117,9 @@ def promote(project: Project, bundle: str, *, by: str, reason: str = "") -> Deci
 
 
 def _by_hand(project: Project, proposal: Proposal, endpoint: Endpoint | None, by: str) -> Decision:
+    assert proposal.bundle is not None, "by hand a bundle is named"
+    # A revision that no server could load would leave the old one serving, and the ledger saying otherwise.
+    verify.verify(project.records.get(Bundle, proposal.bundle), project.blobs, keys.trusted(project.keys))
     records = act(project, proposal, endpoint, by=by, key=f"by hand {endpoint.id if endpoint else 0}")
     project.records.put(records)
     decision = records[0]
