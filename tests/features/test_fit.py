@@ -157,3 +157,8 @@ def test_a_column_that_was_constant_does_not_blow_up_when_it_moves():
     fitted = fit(defaults(columns), columns, frame, encoding="dense", time_zone="UTC")
     moved = transform(fitted.graph, fitted.inputs, {"at": np.array([march])})
     assert np.abs(moved).max() < 10
+
+
+def test_a_column_that_is_called_is_explained() -> None:
+    with pytest.raises(FeatureError, match=r'col\["age"\]'):
+        col("age")

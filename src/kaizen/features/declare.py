@@ -177,6 +177,9 @@ class _Columns:
     def __getitem__(self, name: str) -> Expression:
         return Expression("col", (name,))
 
+    def __call__(self, name: str) -> Expression:
+        raise FeatureError(f"col({name!r}) names no column", fix=f'write col.{name}, or col["{name}"]')
+
 
 col = _Columns()
 """The columns of a row: ``col.distance``, or ``col["name with spaces"]``."""
