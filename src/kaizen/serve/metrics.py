@@ -11,6 +11,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from kaizen.serve.aliases import aliases, cumulative
 from kaizen.serve.feedback import Feedback
 from kaizen.serve.generation import Generation
 from kaizen.serve.http import Listener
@@ -62,6 +63,7 @@ class Metrics:
         yield from self._rows()
         yield from self._log()
         yield from self._state()
+        yield from self._aliases()
 
     def _requests(self) -> Iterable[Metric]:
         requests = CounterMetricFamily("kaizen_requests", "Requests answered.", labels=["route", "status"])
@@ -71,8 +73,7 @@ class Metrics:
             for status, count in sorted(counts.statuses.items()):
                 requests.add_metric([route.name, str(status)], count)
             if counts.statuses:
-                buckets = _cumulative(counts.buckets, lambda power: (2**power - 1) / 1e6)
-                seconds.add_metric([route.name], buckets, counts.spent_us / 1e6)
+                seconds.add_metric([route.name], cumulative(counts.buckets, 1e-6), counts.spent_us / 1e6)
         yield requests
         yield seconds
 
@@ -83,7 +84,7 @@ class Metrics:
             for arm in (*generation.arms, *generation.shadows):
                 scored.add_metric([arm.arm.role, arm.bundle.id], arm.rows)
         yield scored
-        batches = _cumulative(self._scoring.batches, lambda power: float(2**power - 1))
+        batches = cumulative(self._scoring.batches, 1.0)
         yield HistogramMetricFamily("kaizen_batch_rows", "Rows a batch.", batches, self._scoring.batch_rows)
         yield CounterMetricFamily("kaizen_labels", "Labels taken.", self._feedback.labels)
         queued = GaugeMetricFamily("kaizen_queue_rows", "Rows that wait.", labels=["lane"])
@@ -111,12 +112,13 @@ class Metrics:
         yield GaugeMetricFamily("kaizen_connections", "Open connections.", len(self._listener.connections))
         yield GaugeMetricFamily("kaizen_requests_waiting", "Requests without an answer.", self._listener.waiting)
 
-
-def _cumulative(counts: Sequence[int], bound: Callable[[int], float]) -> list[tuple[str, float]]:
-    """Return Prometheus buckets of counts by `int.bit_length`: those of power k are at most 2**k - 1."""
-    buckets: list[tuple[str, float]] = []
-    total = 0
-    for power, count in enumerate(counts):
-        total += count
-        buckets.append((repr(bound(power)), total))
-    return [*buckets, ("+Inf", total)]
+    def _aliases(self) -> Iterable[Metric]:
+        generation, scoring = self._generation(), self._scoring
+        return aliases(
+            model=self._name,
+            version="" if generation is None else str(generation.arms[0].bundle.version),
+            routes=self._routes,
+            rows=scoring.batch_rows,
+            batches=sum(scoring.batches),
+            waiting=self._listener.waiting,
+        )
