@@ -167,17 +167,19 @@ class Client:
         stream.settimeout(attempts.remaining_s())
         connection.request(method, self._target.prefix + path, body or None, self._target.headers)
         with connection.getresponse() as response:
+            expected = response.length  # None: in chunks, or until the end
             pieces = []
             while piece := response.read1(_PIECE_BYTES):
                 pieces.append(piece)
                 if not response.isclosed():
                     stream.settimeout(attempts.remaining_s())
-            if not response.isclosed() and response.length:
-                raise http.client.IncompleteRead(b"".join(pieces), response.length)
+            content = b"".join(pieces)
+            if expected is not None and len(content) < expected:  # which `read1` does not say
+                raise http.client.IncompleteRead(content, expected - len(content))
             headers = {name.lower(): value for name, value in response.getheaders()}
             keep = not response.will_close and len(self._idle) < IDLE_CONNECTIONS
         if keep:
             self._idle.append((time.monotonic(), connection))
         else:
             connection.close()
-        return Reply(response.status, headers, b"".join(pieces))
+        return Reply(response.status, headers, content)
