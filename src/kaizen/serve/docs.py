@@ -44,4 +44,4 @@ def _template() -> tuple[str, bytes]:
     script = text.rpartition("<script>")[2].partition("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; script-src 'sha256-{digest}'"
-    return text, f"{policy}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'".encode()
+    return text, f"{policy}; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'".encode()
