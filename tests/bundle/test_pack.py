@@ -182,8 +182,11 @@ def test_the_signature_tells_what_was_seen_and_an_older_one_without_it_is_read(s
 
 
 def test_of_many_categories_the_commonest_are_told() -> None:
-    values = [f"v{n:03d}" for n in range(100)] + ["v099"]
+    values = [f"v{n:03d}" for n in range(100)] * 2 + ["v099"]
     (seen,) = pack.seen_of((Column("c", "category"),), {"c": np.array(values, object)})
     assert (seen.values[:2], len(seen.values), seen.is_all) == (("v099", "v000"), pack.MOST_VALUES, False)
+    (seen,) = pack.seen_of((Column("c", "category"),), {"c": np.array(["a", "a", "once"], object)})
+    assert (seen.values, seen.is_all) == (("a",), False)
+    assert pack.seen_of((Column("c", "category"),), {"c": np.array(["a", "b"], object)}) == ()
     nothing = {"c": np.array([np.nan, np.nan])}
     assert pack.seen_of((Column("c", "number"),), nothing) == ()

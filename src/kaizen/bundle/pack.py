@@ -135,7 +135,8 @@ def examples_of(columns: Sequence[Column], frame: Frame, count: int = 3) -> tupl
 def seen_of(columns: Sequence[Column], frame: Frame) -> tuple[Seen, ...]:
     """Return what the rows of a frame have in each column: ranges of numbers and times, values of categories.
 
-    Texts are left out, and so is a column in which everything is missing.
+    Left out are texts, columns in which everything is missing, and categories that occur once: whoever reaches the
+    server can read this, and what occurs once may name somebody.
     """
     found = (_seen(column, frame[column.name]) for column in columns)
     return tuple(seen for seen in found if seen is not None)
@@ -144,8 +145,9 @@ def seen_of(columns: Sequence[Column], frame: Frame) -> tuple[Seen, ...]:
 def _seen(column: Column, values: NDArray[Any]) -> Seen | None:
     if column.type == "category":
         tallies = Counter(str(value) for value in values if value)
-        ranked = sorted(tallies, key=lambda value: (-tallies[value], value))
-        return Seen(column.name, values=tuple(ranked[:MOST_VALUES]), is_all=len(ranked) <= MOST_VALUES)
+        ranked = sorted((v for v in tallies if tallies[v] > 1), key=lambda value: (-tallies[value], value))
+        told = tuple(ranked[:MOST_VALUES])
+        return Seen(column.name, values=told, is_all=len(told) == len(tallies)) if told else None
     if column.type not in ("number", "time"):
         return None
     known = values[values != MISSING_TIME] if column.type == "time" else values[np.isfinite(values)]
