@@ -89,6 +89,6 @@ def _ready(host: str, port: int, name: str, example: bytes | None, *, as_json: b
         sys.stdout.flush()
     else:
         click.echo(f"Serving {name} on {url}  (POST /v1/predict, POST /v1/feedback, GET /healthz, GET /v2)")
-        click.echo(f"In a browser: {url}/docs")
         if example is not None:
             click.echo(f"Try: curl {url}/v1/predict -d {shlex.quote(example.decode())}")
+        click.echo(f"In a browser: {url}/docs")
