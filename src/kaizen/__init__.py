@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kaizen.client import AsyncClient, Client
     from kaizen.core.errors import KaizenError
     from kaizen.core.project import Project
 
-__all__ = ["KaizenError", "Project", "__version__"]
+__all__ = ["AsyncClient", "Client", "KaizenError", "Project", "__version__"]
 __version__ = "0.1.0"
 
 
@@ -22,4 +23,8 @@ def __getattr__(name: str) -> Any:
         from kaizen.core.errors import KaizenError
 
         return KaizenError
+    if name in ("AsyncClient", "Client"):
+        from kaizen import client
+
+        return getattr(client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

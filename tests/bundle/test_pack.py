@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from kaizen.bundle import keys, manifest
+from kaizen.bundle import keys, manifest, pack
 from kaizen.bundle.environment import environment
 from kaizen.bundle.load import load
 from kaizen.core.errors import BundleError, RequestError, SignatureError
-from kaizen.core.records import Bundle, File
-from kaizen.graph.frame import from_rows
+from kaizen.core.records import Bundle, Column, File, Seen
+from kaizen.graph.frame import MISSING_TIME, from_rows
 
 from .conftest import AT, COLUMNS, Shop, rows
 
@@ -158,3 +158,35 @@ def test_loading_imports_no_builder_and_no_learner() -> None:
     code = f"import sys, kaizen.bundle.load; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_signature_tells_what_was_seen_and_an_older_one_without_it_is_read(shop: Shop) -> None:
+    columns = (Column("n", "number"), Column("t", "time"), Column("c", "category"), Column("x", "text"))
+    frame: dict[str, Any] = {
+        "n": np.array([3.0, np.nan, -1.0]),
+        "t": np.array([86_400_000_000, MISSING_TIME, 0]),
+        "c": np.array(["b", "", "b"], object),
+        "x": np.array(["secret", "", ""], object),
+    }
+    seen = pack.seen_of(columns, frame)
+    assert seen == (
+        Seen("n", low=-1.0, high=3.0),
+        Seen("t", low="1970-01-01T00:00:00+00:00", high="1970-01-02T00:00:00+00:00"),
+        Seen("c", values=("b",), is_all=True),
+    )
+    model = load(shop.pack(seen=seen), shop.blobs, {shop.public})
+    assert model.signature().seen == seen
+    older = msgspec.json.decode(model.files[manifest.SIGNATURE])
+    del older["seen"]
+    assert msgspec.json.decode(msgspec.json.encode(older), type=manifest.Signature).seen == ()
+
+
+def test_of_many_categories_the_commonest_are_told() -> None:
+    values = [f"v{n:03d}" for n in range(100)] * 2 + ["v099"]
+    (seen,) = pack.seen_of((Column("c", "category"),), {"c": np.array(values, object)})
+    assert (seen.values[:2], len(seen.values), seen.is_all) == (("v099", "v000"), pack.MOST_VALUES, False)
+    (seen,) = pack.seen_of((Column("c", "category"),), {"c": np.array(["a", "a", "once"], object)})
+    assert (seen.values, seen.is_all) == (("a",), False)
+    assert pack.seen_of((Column("c", "category"),), {"c": np.array(["a", "b"], object)}) == ()
+    nothing = {"c": np.array([np.nan, np.nan])}
+    assert pack.seen_of((Column("c", "number"),), nothing) == ()

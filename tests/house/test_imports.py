@@ -25,6 +25,7 @@ SEEDS = (
     ("stats/seed.py", "duckdb", "kaizen.stats.seed -> duckdb"),
     ("learn/seed.py", "lightgbm", "kaizen.learn.seed -> lightgbm"),
     ("bundle/seed.py", "pandas", "kaizen.bundle.seed -> pandas"),
+    ("client/seed.py", "msgspec", "kaizen.client.seed -> msgspec"),
 )
 HEAVY = (
     *("numpy", "onnxruntime", "onnx", "scipy", "duckdb", "sklearn", "pandas", "lightgbm", "matplotlib", "optuna"),

@@ -26,8 +26,9 @@ import uvloop
 from numpy.typing import NDArray
 
 from kaizen.adapters.log.segments import SegmentLog
+from kaizen.bundle.manifest import Signature
 from kaizen.core.errors import BundleError
-from kaizen.core.records import Arm, Bundle, Column, Endpoint
+from kaizen.core.records import Arm, Bundle, Column, Endpoint, Seen
 from kaizen.serve.app import Server
 from kaizen.serve.http import Limits
 
@@ -48,6 +49,9 @@ ROW: dict[str, Any] = {
     "heavy": True,
     "owner": "N1",
 }
+
+
+SEEN = (Seen("width", low=0.5, high=9.0), Seen("shop", values=("UA", "DL"), is_all=True))
 
 
 class SmallModel:
@@ -76,6 +80,9 @@ class SmallModel:
             public_key="",
             signature="",
         )
+
+    def signature(self) -> Signature:
+        return Signature(task="regression", inputs=COLUMNS, output="value", examples=(ROW,), seen=SEEN)
 
     def run(self, feeds: Mapping[str, NDArray[Any]], /) -> NDArray[np.float64]:
         numbers, strings = feeds["numbers"], feeds["strings"]

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from kaizen.core.ids import content_id
-from kaizen.core.records import Bundle, Column, File, Task
+from kaizen.core.records import Bundle, Column, File, Seen, Task
 
 FORMAT = 1
 GRAPH = "graph.onnx"
@@ -32,12 +32,16 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller must know: the columns a row has, what comes back, and rows to try (`signature.json`)."""
+    """What a caller must know: the columns a row has, what comes back, and rows to try (`signature.json`).
+
+    ``seen`` is empty in bundles of older versions and of graphs from elsewhere.
+    """
 
     task: Task
     inputs: tuple[Column, ...]
     output: str
     examples: tuple[dict[str, float | int | str | bool | None], ...] = ()
+    seen: tuple[Seen, ...] = ()
 
 
 def identity(*, name: str, task: Task, inputs: Sequence[Column], output: str, files: Sequence[File]) -> str:

@@ -12,12 +12,14 @@ Nothing here depends on the time: the same parts give the same files, the same i
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kaizen.bundle import allowed, manifest
 from kaizen.bundle.certify import Certificate
@@ -26,11 +28,13 @@ from kaizen.bundle.keys import SigningKey
 from kaizen.core.clock import from_us
 from kaizen.core.errors import BundleError, KaizenError
 from kaizen.core.ports import Blobs
-from kaizen.core.records import Bundle, Column, File, Task
+from kaizen.core.records import Bundle, Column, File, Seen, Task
 from kaizen.graph.frame import MISSING_TIME, Frame, feeds, from_rows, grouped, rows_of
 from kaizen.graph.run import Session
 
 Example = dict[str, float | int | str | bool | None]
+MOST_VALUES = 64
+"""So many values of a category are told to callers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,8 @@ class Parts:
         The monitors' reference as JSON; None if there is none.
     examples
         Rows in the wire form that a caller can try.
+    seen
+        Ranges and categories of the rows that the model was made from; what callers are told, never enforced.
     """
 
     graph: bytes
@@ -61,6 +67,7 @@ class Parts:
     environment: Environment
     reference: bytes | None = None
     examples: tuple[Example, ...] = ()
+    seen: tuple[Seen, ...] = ()
 
 
 def pack(
@@ -125,6 +132,31 @@ def examples_of(columns: Sequence[Column], frame: Frame, count: int = 3) -> tupl
     return tuple({column.name: _plain(column, frame[column.name][row]) for column in columns} for row in rows)
 
 
+def seen_of(columns: Sequence[Column], frame: Frame) -> tuple[Seen, ...]:
+    """Return what the rows of a frame have in each column: ranges of numbers and times, values of categories.
+
+    Left out are texts, columns in which everything is missing, and categories that occur once: whoever reaches the
+    server can read this, and what occurs once may name somebody.
+    """
+    found = (_seen(column, frame[column.name]) for column in columns)
+    return tuple(seen for seen in found if seen is not None)
+
+
+def _seen(column: Column, values: NDArray[Any]) -> Seen | None:
+    if column.type == "category":
+        tallies = Counter(str(value) for value in values if value)
+        ranked = sorted((v for v in tallies if tallies[v] > 1), key=lambda value: (-tallies[value], value))
+        told = tuple(ranked[:MOST_VALUES])
+        return Seen(column.name, values=told, is_all=len(told) == len(tallies)) if told else None
+    if column.type not in ("number", "time"):
+        return None
+    known = values[values != MISSING_TIME] if column.type == "time" else values[np.isfinite(values)]
+    if not len(known):
+        return None
+    low, high = (_plain(column, value) for value in (known.min(), known.max()))
+    return Seen(column.name, low=low, high=high)
+
+
 def _plain(column: Column, value: Any) -> float | int | str | bool | None:
     if column.type in ("category", "text"):
         return str(value) or None
@@ -166,7 +198,9 @@ def _check_graph(parts: Parts, where: str) -> None:
 
 
 def _contents(parts: Parts) -> Mapping[str, bytes]:
-    signature = manifest.Signature(task=parts.task, inputs=parts.inputs, output=parts.output, examples=parts.examples)
+    signature = manifest.Signature(
+        task=parts.task, inputs=parts.inputs, output=parts.output, examples=parts.examples, seen=parts.seen
+    )
     contents = {
         manifest.GRAPH: parts.graph,
         manifest.SIGNATURE: manifest.canonical_json(signature),

@@ -91,3 +91,4 @@ def _ready(host: str, port: int, name: str, example: bytes | None, *, as_json: b
         click.echo(f"Serving {name} on {url}  (POST /v1/predict, POST /v1/feedback, GET /healthz, GET /v2)")
         if example is not None:
             click.echo(f"Try: curl {url}/v1/predict -d {shlex.quote(example.decode())}")
+        click.echo(f"In a browser: {url}/docs")

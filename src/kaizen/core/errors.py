@@ -9,6 +9,7 @@ KaizenError
 ├── BundleError           packing, verifying, loading
 │   └── SignatureError    corrupted, unsigned or signed by another key
 ├── RequestError          a request the server refuses, with its HTTP status
+├── UnreachableError      a server that does not answer a client, or not in time
 ├── StoreError            records, blobs, log
 │   ├── NotFoundError
 │   └── ConflictError     the same id with other content; a stale revision
@@ -102,6 +103,12 @@ class RequestError(KaizenError):
     def __init__(self, what: str, *, status: int = 400, where: str = "", fix: str = "") -> None:
         super().__init__(what, where=where, fix=fix)
         self.status = status
+
+
+class UnreachableError(KaizenError):
+    """A server does not answer, or not in time."""
+
+    code = "unreachable"
 
 
 class StoreError(KaizenError):

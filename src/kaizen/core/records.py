@@ -35,6 +35,16 @@ class Column(msgspec.Struct, frozen=True):
     type: ColumnType
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """What the rows that a model was made from had in a column; a row may have other values and is answered."""
+
+    name: str
+    low: float | str | None = None  # the smallest number; the earliest time, ISO 8601
+    high: float | str | None = None
+    values: tuple[str, ...] = ()  # of a category, the commonest first
+    is_all: bool = False  # whether `values` are all that there were
+
+
 class FeatureColumn(msgspec.Struct, frozen=True):
     """A column of the training table: one float64, or the code of a category (-1: missing or unseen)."""
 

@@ -77,6 +77,8 @@ def parse_time(value: object) -> int:
         return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
     if value is None:
         return MISSING_TIME
+    if type(value) is float and value.is_integer():  # to JSON, 1.0 is a whole number
+        value = int(value)
     if type(value) is int and _EARLIEST_US <= value <= _LATEST_US:
         return value
     raise ValueError(value)

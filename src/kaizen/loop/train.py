@@ -153,6 +153,7 @@ def _packed(project: Project, rows: Material, outcome: Outcome, framework: Frame
         environment=environment(project.folder),
         reference=msgspec.json.encode(_reference(rows, outcome)),
         examples=pack.examples_of(rows.inputs, own),
+        seen=pack.seen_of(rows.inputs, rows.frame),
     )
     return pack.pack(
         parts,

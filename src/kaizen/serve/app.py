@@ -27,6 +27,7 @@ from kaizen.serve.http import Connection, Limits, Listener
 from kaizen.serve.message import Request, Route
 from kaizen.serve.metrics import Metrics
 from kaizen.serve.oip import OpenInference
+from kaizen.serve.openapi import Contract
 from kaizen.serve.routes import Routes
 from kaizen.serve.rows import Predict, RowDecoder
 from kaizen.serve.scoring import Scoring
@@ -167,11 +168,15 @@ class Server:
         predict = Predict(self._serving, self.scoring, aside)
         self._feedback = Feedback(self._log, self._clock, aside)
         protocol = OpenInference(self.name, __version__, self._serving, self.scoring, aside)
+        contract = Contract(lambda: self._serving()[0], lambda: self._routes.listed())
         return Routes(
             self.name,
             {
                 ("POST", "/v1/predict"): Route("predict", predict.handle),
                 ("POST", "/v1/feedback"): Route("feedback", self._feedback.handle),
+                ("GET", "/v1/schema"): Route("schema", contract.schema),
+                ("GET", "/openapi.json"): Route("openapi", contract.openapi),
+                ("GET", "/docs"): Route("docs", contract.docs),
                 ("GET", "/healthz"): Route("health", self._health),
                 ("GET", "/metrics"): Route("metrics", lambda request: self._metrics.handle(request)),
                 ("GET", "/v2"): Route("server", protocol.server),

@@ -26,7 +26,7 @@ from kaizen.serve.rows import PredictionId
 class _Label(msgspec.Struct, forbid_unknown_fields=True):
     id: PredictionId
     value: bool | float
-    at: str | int | None = None
+    at: str | int | float | None = None
 
 
 class _Labels(msgspec.Struct, forbid_unknown_fields=True):

@@ -37,6 +37,22 @@ class Routes:
         self._lost = Route("none", lambda request: request.refuse(_nothing_at("/", self._paths)))
         self.every = [*fixed.values(), self._infer, self._model, self._ready, self._lost]
 
+    def listed(self) -> list[tuple[str, str, str]]:
+        """Return method, path and name of every route that resolves, the endpoint's name and `{version}` in it."""
+        bases = (self._models, f"{self._models}/versions/{{version}}")
+        return [
+            *((method, path, route.name) for (method, path), route in self._fixed.items()),
+            *(
+                (method, base + end, route.name)
+                for base in bases
+                for method, end, route in (
+                    ("GET", "", self._model),
+                    ("GET", "/ready", self._ready),
+                    ("POST", "/infer", self._infer),
+                )
+            ),
+        ]
+
     def resolve(self, method: str, path: str) -> Route:
         """Return the route; where there is none, one that says so."""
         if method == "HEAD":

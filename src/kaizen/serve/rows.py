@@ -37,7 +37,7 @@ _ERRORS: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionErro
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     unit: str | list[str | None] | None = None
     ids: list[PredictionId] | None = None
-    at: str | int | None = None
+    at: str | int | float | None = None
     id: str | None = None
 
 
@@ -102,7 +102,7 @@ class RowDecoder:
         every = self._reader.read_carefully(asked.rows)
         return asked, chunks(every)
 
-    def moments(self, at: str | int | None, inputs: Sequence[Inputs]) -> list[int] | None:
+    def moments(self, at: str | float | None, inputs: Sequence[Inputs]) -> list[int] | None:
         """Return the event time of each row; None: all are now."""
         common = MISSING_TIME
         if at is not None:
