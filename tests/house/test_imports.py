@@ -33,7 +33,17 @@ HEAVY = (
 )
 NOT_IN_SERVING = (
     *("onnx", "scipy", "duckdb", "sklearn", "pandas", "lightgbm", "matplotlib", "optuna", "pyarrow", "mlflow"),
-    *("fastapi", "pydantic", "sqlalchemy", "kaizen.learn", "kaizen.data", "kaizen.features", "kaizen.loop"),
+    *(
+        "fastapi",
+        "pydantic",
+        "sqlalchemy",
+        "grpc",
+        "google.protobuf",
+        "kaizen.learn",
+        "kaizen.data",
+        "kaizen.features",
+        "kaizen.loop",
+    ),
 )
 
 

@@ -39,7 +39,7 @@ class Process:
         assert self.popen.stdout is not None
         line = self.popen.stdout.readline()
         assert line, self.errors()
-        self.port = int(line)
+        self.port, self.grpc_port = map(int, line.split())
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """Send one request; return the status and the decoded body."""

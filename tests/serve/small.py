@@ -1,6 +1,6 @@
 """Small models and a server on them, for the tests; run as a program it serves a folder.
 
-    python -m tests.serve.small FOLDER [PORT]     prints the port, serves until SIGTERM
+    python -m tests.serve.small FOLDER [PORT]     prints its ports (HTTP, gRPC or 0), serves until SIGTERM
 
 The folder holds `endpoint.json` (an Endpoint; written again for a swap) and, once it serves, `log/`. A bundle's id
 is its recipe: ``sum-1`` adds up the numbers of a row, times 1, minus the length of its text; ``slow-…`` does so
@@ -146,9 +146,10 @@ def main() -> None:
         time="at",
         unit="owner",
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
+        grpc_port=int(os.environ["GRPC_PORT"]) if "GRPC_PORT" in os.environ else None,
         stop_with_parent=True,
     )
-    uvloop.run(server.run(lambda: print(server.port, flush=True)))
+    uvloop.run(server.run(lambda: print(server.port, server.grpc_port or 0, flush=True)))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,20 @@ from tests.serve.conftest import ROOT, Process, start
 from tests.serve.small import ROW, endpoint, publish
 from tests.serve.test_swap import BODY, Load
 
-FORBIDDEN = ("scipy", "onnx", "duckdb", "sklearn", "pandas", "matplotlib", "rich", "lightgbm", "optuna", "mlflow")
+FORBIDDEN = (
+    "scipy",
+    "onnx",
+    "duckdb",
+    "sklearn",
+    "pandas",
+    "matplotlib",
+    "rich",
+    "lightgbm",
+    "optuna",
+    "mlflow",
+    "grpc",
+    "google",
+)
 
 
 def test_the_serving_process_imports_no_builder_and_no_learner() -> None:

@@ -19,14 +19,23 @@ from kaizen.cli.output import print_json, project_options
 if TYPE_CHECKING:
     from kaizen.core.project import Project
     from kaizen.core.records import Endpoint
+    from kaizen.serve.app import Server
 
 
 @click.command()
 @click.option("--host", help="Default: the project's.")
 @click.option("--port", type=int, help="Default: the project's.")
+@click.option("--grpc-port", type=int, help="Answer gRPC here as well. Needs the extra [grpc]. Default: off.")
 @click.option("--stop-with-parent", is_flag=True, help="Stop when standard input ends: when whoever started this ends.")
 @project_options
-def command(host: str | None, port: int | None, stop_with_parent: bool, folder: Path, as_json: bool) -> None:  # noqa: FBT001
+def command(
+    host: str | None,
+    port: int | None,
+    grpc_port: int | None,
+    stop_with_parent: bool,  # noqa: FBT001
+    folder: Path,
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Serve the project's endpoint until stopped; a new revision of it is swapped in without a pause.
 
     A bundle that is corrupted, unsigned or signed by an unknown key is refused: at the start with exit code 1,
@@ -60,10 +69,11 @@ def command(host: str | None, port: int | None, stop_with_parent: bool, folder: 
         time=project.file.data.time,
         unit=project.file.data.unit,
         clock=project.clock,
+        grpc_port=grpc_port,
         stop_with_parent=stop_with_parent,
     )
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    server.serve_forever(ready=lambda: _ready(server.host, server.port, project.name, example, as_json=as_json))
+    server.serve_forever(ready=lambda: _ready(server, example, as_json=as_json))
 
 
 def _verified(project: Project, endpoint: Endpoint) -> bytes | None:
@@ -82,13 +92,16 @@ def _verified(project: Project, endpoint: Endpoint) -> bytes | None:
     return msgspec.json.encode({"rows": examples[:1]}) if examples else None
 
 
-def _ready(host: str, port: int, name: str, example: bytes | None, *, as_json: bool) -> None:
-    url = f"http://{host}:{port}"
+def _ready(server: Server, example: bytes | None, *, as_json: bool) -> None:
+    url = f"http://{server.host}:{server.port}"
+    beside = {} if server.grpc_port is None else {"grpc": f"{server.host}:{server.grpc_port}"}
     if as_json:
-        print_json({"endpoint": name, "url": url})
+        print_json({"endpoint": server.name, "url": url} | beside)
         sys.stdout.flush()
     else:
-        click.echo(f"Serving {name} on {url}  (POST /v1/predict, POST /v1/feedback, GET /healthz, GET /v2)")
+        click.echo(f"Serving {server.name} on {url}  (POST /v1/predict, POST /v1/feedback, GET /healthz, GET /v2)")
+        if beside:
+            click.echo(f"gRPC on {beside['grpc']}  (Open Inference Protocol v2)")
         if example is not None:
             click.echo(f"Try: curl {url}/v1/predict -d {shlex.quote(example.decode())}")
         click.echo(f"In a browser: {url}/docs")

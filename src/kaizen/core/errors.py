@@ -9,6 +9,7 @@ KaizenError
 ├── BundleError           packing, verifying, loading
 │   └── SignatureError    corrupted, unsigned or signed by another key
 ├── RequestError          a request the server refuses, with its HTTP status
+│   └── OverloadError     too much waits already
 ├── UnreachableError      a server that does not answer a client, or not in time
 ├── StoreError            records, blobs, log
 │   ├── NotFoundError
@@ -103,6 +104,15 @@ class RequestError(KaizenError):
     def __init__(self, what: str, *, status: int = 400, where: str = "", fix: str = "") -> None:
         super().__init__(what, where=where, fix=fix)
         self.status = status
+
+
+class OverloadError(RequestError):
+    """A request that would have to wait behind too many; it may be sent again later."""
+
+    code = "overload"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, status=503, fix="try again in a second")
 
 
 class UnreachableError(KaizenError):

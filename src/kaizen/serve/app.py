@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import uvloop
@@ -32,6 +32,9 @@ from kaizen.serve.routes import Routes
 from kaizen.serve.rows import Predict, RowDecoder
 from kaizen.serve.scoring import Scoring
 from kaizen.serve.swap import Swap
+
+if TYPE_CHECKING:
+    from kaizen.serve.grpc import GrpcServer
 
 logger = logging.getLogger("kaizen.serve")
 
@@ -59,6 +62,8 @@ class Server:
         Tells the event time of what does not have its own.
     limits
         What one client may ask.
+    grpc_port
+        Where to listen for gRPC, which needs the extra `[grpc]`; 0 takes a free one, None leaves it out.
     stop_with_parent
         Stop when standard input ends: its other end was held by a process that is gone.
 
@@ -82,11 +87,13 @@ class Server:
         unit: str | None = None,
         clock: Clock | None = None,
         limits: Limits | None = None,
+        grpc_port: int | None = None,
         stop_with_parent: bool = False,
     ) -> None:
         self.name = name
         self.host = host
         self.port = port
+        self.grpc_port = grpc_port
         self._endpoint = endpoint
         self._load = load
         self._log = log
@@ -97,6 +104,7 @@ class Server:
         self._stop_with_parent = stop_with_parent
         self._current: tuple[Generation, RowDecoder] | None = None
         self._draining = False
+        self._grpc: GrpcServer | None = None
 
     def serve_forever(self, ready: Callable[[], None] | None = None) -> None:
         """Serve until SIGTERM, SIGINT or `stop`, then finish what is under way; `ready`: see `run`."""
@@ -130,7 +138,10 @@ class Server:
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="kaizen-read")
         self.scoring = Scoring(self._log, self._clock, loop.call_soon, loop.call_soon_threadsafe, self._thread)
         self._swap = Swap(self._endpoint, self._load, self._switch)
+        self._aside = Aside(self._reading, loop.call_soon_threadsafe)
         self._routes = self._compose()
+        if self.grpc_port is not None:
+            self._grpc = self._compose_grpc()
         self._listener = Listener(self._routes.resolve, self._limits)
         self._metrics = self._measure()
         try:
@@ -138,6 +149,8 @@ class Server:
         except OSError as err:
             raise _cannot_listen(self.host, self.port, err) from err
         self.port = self._socket.sockets[0].getsockname()[1]
+        if self._grpc is not None and self.grpc_port is not None:
+            self.grpc_port = await self._grpc.start(self.host, self.grpc_port)
         self._ticker = loop.call_later(1.0, self._tick)
         self._swap.start()
 
@@ -152,6 +165,8 @@ class Server:
         await asyncio.sleep(0.05)  # what is in the sockets' buffers was sent to us and is answered
         self._listener.drain()
         deadline = self._loop.time() + _DRAIN_S
+        if self._grpc is not None:
+            await self._grpc.stop(_DRAIN_S)
         while (self._listener.waiting or not self.scoring.batcher.is_idle) and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
         self._ticker.cancel()
@@ -164,10 +179,9 @@ class Server:
     # Inside
 
     def _compose(self) -> Routes:
-        aside = Aside(self._reading, self._loop.call_soon_threadsafe)
-        predict = Predict(self._serving, self.scoring, aside)
-        self._feedback = Feedback(self._log, self._clock, aside)
-        protocol = OpenInference(self.name, __version__, self._serving, self.scoring, aside)
+        predict = Predict(self._serving, self.scoring, self._aside)
+        self._feedback = Feedback(self._log, self._clock, self._aside)
+        protocol = OpenInference(self.name, __version__, self._serving, self.scoring, self._aside)
         contract = Contract(lambda: self._serving()[0], lambda: self._routes.listed())
         return Routes(
             self.name,
@@ -187,11 +201,18 @@ class Server:
             protocol,
         )
 
+    def _compose_grpc(self) -> GrpcServer:
+        from kaizen.serve.grpc import GrpcServer  # here, for it stands on an extra
+
+        most = self._limits.body_bytes
+        aside, scoring = self._aside, self.scoring
+        return GrpcServer(self.name, __version__, self._serving, scoring, aside, message_bytes=most)
+
     def _measure(self) -> Metrics:
         def generation() -> Generation | None:
             return None if self._current is None else self._current[0]
 
-        every = self._routes.every
+        every = [*self._routes.every, *([] if self._grpc is None else [self._grpc.route])]
         return Metrics(self.name, generation, every, self._listener, self.scoring, self._feedback, self._swap)
 
     def _serving(self) -> tuple[Generation, RowDecoder]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
-from kaizen.core.errors import RequestError
+from kaizen.core.errors import OverloadError
 
 LIVE: Final = 0  # somebody waits, for few rows
 BULK: Final = 1  # somebody waits, for many rows; takes turns with live batches
@@ -100,7 +100,7 @@ class Batcher(Generic[J, R]):
         """Raise a 503 if so many more rows would have to wait behind too many."""
         queued = self.queued_rows[lane]
         if queued and queued + rows > self._max_queued_rows[lane]:
-            raise RequestError(f"overloaded: {queued} rows wait already", status=503, fix="try again in a second")
+            raise OverloadError(f"overloaded: {queued} rows wait already")
 
     def submit(self, job: J, lane: int = LIVE) -> None:
         """Take a job; its result is delivered in a later turn of the loop."""

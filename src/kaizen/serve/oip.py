@@ -7,7 +7,7 @@ and the ids of the predictions, BYTES, by which feedback names them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -27,15 +27,19 @@ PREDICTION_ID: Final = "prediction_id"
 _LENGTH: Final = b"inference-header-content-length"
 
 
-class _Wanted(msgspec.Struct):
+class Wanted(msgspec.Struct):
+    """An output as a request asks for it."""
+
     name: str
     parameters: dict[str, Any] = {}
 
 
-class _Infer(msgspec.Struct):
+class Infer(msgspec.Struct):
+    """A request for an inference, as both transports have it."""
+
     inputs: list[Tensor]
     id: str | None = None
-    outputs: list[_Wanted] | None = None
+    outputs: list[Wanted] | None = None
     parameters: dict[str, Any] = {}
 
 
@@ -69,7 +73,7 @@ class OpenInference:
         self._current = current
         self._scoring = scoring
         self._aside = aside
-        self._decoder = msgspec.json.Decoder(_Infer)
+        self._decoder = msgspec.json.Decoder(Infer)
 
     def server(self, request: Request) -> None:
         """GET /v2."""
@@ -93,8 +97,8 @@ class OpenInference:
 
         def handle(request: Request) -> None:
             generation, _ = self._current()
-            _pinned(generation, version)
-            _send(request, _metadata(generation))
+            pinned(generation, version)
+            _send(request, metadata(generation))
 
         return handle
 
@@ -103,7 +107,7 @@ class OpenInference:
 
         def handle(request: Request) -> None:
             generation, _ = self._current()
-            _pinned(generation, version)
+            pinned(generation, version)
             _send(request, {"name": self._name, "ready": True})
 
         return handle
@@ -113,34 +117,22 @@ class OpenInference:
 
         def handle(request: Request) -> None:
             generation, decoder = self._current()
-            pinned = _pinned(generation, version)
+            arm = pinned(generation, version)
             self._aside.run(
                 request,
                 lambda: self._decode(request, generation, decoder),
-                lambda decoded: self._scoring.submit(*decoded, pinned),
+                lambda decoded: self._scoring.submit(*decoded, arm),
             )
 
         return handle
 
     def _decode(self, request: Request, generation: Generation, decoder: RowDecoder) -> tuple[Call, list[Inputs]]:
         asked, binary = self._read(request)
-        wanted = _wanted(asked, generation.output)
-        inputs = _inputs(generation, asked.inputs, binary)
-        unit, at = asked.parameters.get("unit"), asked.parameters.get("at")
-        if not isinstance(unit, str | None) or not isinstance(at, str | int | None):
-            raise RequestError("expected a text 'unit' and a time 'at'", where="parameters")
-        call = Call(
-            request,
-            generation,
-            sum(chunk.rows for chunk in inputs),
-            finish=lambda done: _answer(done, asked.id, wanted),
-            units=decoder.units(unit, inputs),
-            at=decoder.moments(at, inputs),
-            request_id=asked.id or request.head.request_id.decode("latin-1") or None,
-        )
-        return call, inputs
+        wanted = outputs_of(asked, generation.output)
+        data = _cut(asked.inputs, binary)
+        return call_of(request, generation, decoder, asked, data, lambda done: _answer(done, asked.id, wanted))
 
-    def _read(self, request: Request) -> tuple[_Infer, memoryview]:
+    def _read(self, request: Request) -> tuple[Infer, memoryview]:
         body = request.body
         told = request.head.headers.get(_LENGTH)
         end = len(body)
@@ -154,7 +146,7 @@ class OpenInference:
             raise explained(err) from err
 
 
-def _pinned(generation: Generation, version: str | None) -> LiveArm | None:
+def pinned(generation: Generation, version: str | None) -> LiveArm | None:
     """Return the arm with this version, None if the router is to choose; raise a 404 naming what exists."""
     if version is None:
         return None
@@ -164,7 +156,8 @@ def _pinned(generation: Generation, version: str | None) -> LiveArm | None:
     return arms[version]
 
 
-def _metadata(generation: Generation) -> dict[str, Any]:
+def metadata(generation: Generation) -> dict[str, Any]:
+    """Return what the protocol tells of a model."""
     inputs = [{"name": c.name, "datatype": DATATYPES[c.type], "shape": [-1]} for c in generation.reader.columns]
     outputs = [
         {"name": generation.output, "datatype": "FP64", "shape": [-1]},
@@ -180,34 +173,79 @@ def _metadata(generation: Generation) -> dict[str, Any]:
     }
 
 
-def _inputs(generation: Generation, tensors: list[Tensor], binary: memoryview) -> list[Inputs]:
+def no_model(name: str, known: str) -> RequestError:
+    """Return the 404 for a model that is not this endpoint."""
+    return RequestError(f"there is no model {name[:64]!r}", status=404, fix=f"known: {known}")
+
+
+def call_of(
+    request: Request,
+    generation: Generation,
+    decoder: RowDecoder,
+    asked: Infer,
+    data: Sequence[memoryview | None],
+    finish: Callable[[Call], None],
+) -> tuple[Call, list[Inputs]]:
+    """Return the call that a request makes and its rows, in chunks; `data` is the binary form of each input, or None.
+
+    Raises
+    ------
+    RequestError
+        The request is not what the signature says.
+    """
+    inputs = _inputs(generation, asked.inputs, data)
+    unit, at = asked.parameters.get("unit"), asked.parameters.get("at")
+    if not isinstance(unit, str | None) or not isinstance(at, str | int | None):
+        raise RequestError("expected a text 'unit' and a time 'at'", where="parameters")
+    call = Call(
+        request,
+        generation,
+        sum(chunk.rows for chunk in inputs),
+        finish=finish,
+        units=decoder.units(unit, inputs),
+        at=decoder.moments(at, inputs),
+        request_id=asked.id or request.head.request_id.decode("latin-1") or None,
+    )
+    return call, inputs
+
+
+def _cut(tensors: Sequence[Tensor], binary: memoryview) -> list[memoryview | None]:
+    """Return the part of the body's binary data that is each tensor's, None for one whose data is JSON."""
+    parts: list[memoryview | None] = []
+    place = 0
+    for tensor in tensors:
+        size = tensor.parameters.get("binary_data_size")
+        if size is None:
+            parts.append(None)
+            continue
+        if not isinstance(size, int) or not 0 <= size <= len(binary) - place:
+            where = f"inputs[{tensor.name[:64]}].binary_data_size"
+            raise RequestError("expected a size within the body", where=where)
+        parts.append(binary[place : place + size])
+        place += size
+    return parts
+
+
+def _inputs(generation: Generation, tensors: Sequence[Tensor], data: Sequence[memoryview | None]) -> list[Inputs]:
     columns = {column.name: column for column in generation.reader.columns}
     required = [column.name for column in generation.reader.columns[: generation.reader.required]]
     rows = tensors[0].shape[0] if tensors and tensors[0].shape else 0
     if not 0 < rows <= 16_777_216:
         raise RequestError("expected at least one row", where="inputs")
     frame: dict[str, Any] = {}
-    place = 0
-    for tensor in tensors:
+    for tensor, binary in zip(tensors, data, strict=True):
         if tensor.name not in columns:
             raise RequestError(f"unknown input {tensor.name[:64]!r}", where="inputs", fix=nearest(tensor.name, columns))
         if tensor.name in frame:
             raise RequestError(f"input {tensor.name!r} occurs twice", where="inputs")
-        size = tensor.parameters.get("binary_data_size")
-        data = None
-        if size is not None:
-            if not isinstance(size, int) or not 0 <= size <= len(binary) - place:
-                raise RequestError("expected a size within the body", where=f"inputs[{tensor.name}].binary_data_size")
-            data = binary[place : place + size]
-            place += size
-        frame[tensor.name] = column_of(tensor, columns[tensor.name], rows, data)
+        frame[tensor.name] = column_of(tensor, columns[tensor.name], rows, binary)
     absent = [name for name in required if name not in frame]
     if absent:
         raise RequestError(f"input {', '.join(map(repr, absent))} is not there", where="inputs")
     return chunks(Inputs(rows, feeds(generation.reader.columns, generation.reader.filled(frame, rows))))
 
 
-def _wanted(asked: _Infer, name: str) -> list[tuple[str, bool]]:
+def outputs_of(asked: Infer, name: str) -> list[tuple[str, bool]]:
     """Return the outputs to send, and whether each is to be binary."""
     default = asked.parameters.get("binary_data_output") is True
     if not asked.outputs:
@@ -219,27 +257,30 @@ def _wanted(asked: _Infer, name: str) -> list[tuple[str, bool]]:
     return [(wanted.name, wanted.parameters.get("binary_data", default) is True) for wanted in asked.outputs]
 
 
-def _answer(call: Call, own_id: str | None, wanted: list[tuple[str, bool]]) -> None:
+def answer_of(call: Call, own_id: str | None) -> dict[str, Any]:
+    """Return what is told with the outputs: model, version, id, and as parameters what answered."""
     generation = call.generation
-    ids = call.ids or []
     arms = set(call.arms or generation.arms[:1])
     arm = next(iter(arms))
-    sent = []
-    for name, binary in wanted:
-        values: Any = ids if name == PREDICTION_ID else call.outputs
-        sent.append(output(name, "BYTES" if name == PREDICTION_ID else "FP64", values, binary=binary))
     parameters: dict[str, Any] = {"revision": generation.endpoint.revision}
     if len(arms) == 1:
         parameters |= {"bundle": arm.bundle.id, "arm": arm.arm.role}
-    body = msgspec.json.encode(
-        {
-            "model_name": generation.endpoint.name,
-            "model_version": str(arm.bundle.version) if len(arms) == 1 else "",
-            "id": call.request_id if own_id is None and call.request_id else own_id or ids[0],
-            "parameters": parameters,
-            "outputs": [tensor for tensor, _ in sent],
-        }
-    )
+    return {
+        "model_name": generation.endpoint.name,
+        "model_version": str(arm.bundle.version) if len(arms) == 1 else "",
+        "id": own_id or call.request_id or (call.ids or [""])[0],
+        "parameters": parameters,
+    }
+
+
+def values_of(call: Call, name: str) -> tuple[str, list[Any]]:
+    """Return the datatype and the values of an output by its name."""
+    return ("BYTES", call.ids or []) if name == PREDICTION_ID else ("FP64", call.outputs)
+
+
+def _answer(call: Call, own_id: str | None, wanted: list[tuple[str, bool]]) -> None:
+    sent = [output(name, *values_of(call, name), binary=binary) for name, binary in wanted]
+    body = msgspec.json.encode(answer_of(call, own_id) | {"outputs": [tensor for tensor, _ in sent]})
     data = b"".join(data for _, data in sent)
     if not any(binary for _, binary in wanted):
         call.request.reply(body)

@@ -7,7 +7,7 @@ from typing import Final
 
 from kaizen.core.errors import RequestError, nearest
 from kaizen.serve.message import Handler, Request, Route
-from kaizen.serve.oip import OpenInference
+from kaizen.serve.oip import OpenInference, no_model
 
 _MODELS: Final = "/v2/models/"
 
@@ -74,7 +74,7 @@ class Routes:
         if rest.startswith("versions/"):
             version, _, rest = rest.removeprefix("versions/").partition("/")
         if name != self._name:
-            return self._refusing(_no_model(name, self._name))
+            return self._refusing(no_model(name, self._name))
         known = {
             "": ("GET", self._model, self._protocol.model),
             "ready": ("GET", self._ready, self._protocol.model_ready),
@@ -106,10 +106,6 @@ def _alike(route: Route, handle: Handler) -> Route:
 
 def _not_allowed(method: str, path: str, allowed: str) -> RequestError:
     return RequestError(f"{method} is not allowed at {path[:128]}", status=405, fix=f"use {allowed}")
-
-
-def _no_model(name: str, known: str) -> RequestError:
-    return RequestError(f"there is no model {name[:64]!r}", status=404, fix=f"known: {known}")
 
 
 def _nothing_at(path: str, known: Sequence[str]) -> RequestError:
