@@ -16,6 +16,7 @@ import pytest
 from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.core.records import Arm
 from kaizen.serve.grpc import code_of
+from kaizen.serve.grpc_messages import messages
 from tests.serve.conftest import ROOT, Process, start
 from tests.serve.small import COLUMNS, NOON, ROW, endpoint, expected
 from tests.serve.test_oip import tensor
@@ -196,6 +197,31 @@ def test_sigterm_answers_the_calls_under_way_and_ends_with_0(launch: Callable[..
     assert server.popen.returncode == 0
     assert b"Traceback" not in errors
     assert sum(len(batch.ids) for batch in server.predictions()) == 1400
+
+
+def test_a_caller_that_gives_up_harms_nobody(launch: Callable[..., Process]) -> None:
+    server = launch(endpoint(1, Arm("slow-1", "champion", 1.0)), GRPC_PORT="0")
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        with pytest.raises(grpc.RpcError) as late:
+            channel.unary_unary(INFER)(rows_of(400), timeout=0.1)
+        assert late.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        answer = messages()["ModelInferResponse"].FromString(channel.unary_unary(INFER)(rows_of(1), timeout=10))
+    assert list(answer.outputs[0].contents.fp64_contents) == [0.0]
+    server.popen.send_signal(signal.SIGTERM)
+    _, errors = server.popen.communicate(timeout=10)
+    assert (server.popen.returncode, b"Traceback" in errors) == (0, False)
+    assert sum(len(batch.ids) for batch in server.predictions()) == 401  # it was scored, so it is in the log
+
+
+def rows_of(count: int) -> bytes:
+    """Return a request of empty rows."""
+    request = messages()["ModelInferRequest"](model_name="small")
+    for column in COLUMNS:
+        is_text = column.type in ("category", "text", "time")
+        given = request.inputs.add(name=column.name, datatype="BYTES" if is_text else "FP64", shape=[count])
+        field = given.contents.bytes_contents if is_text else given.contents.fp64_contents
+        field.extend([b"" if is_text else 0.0] * count)
+    return bytes(request.SerializeToString())
 
 
 def test_a_port_in_use_is_named_with_what_to_do(served: Process, tmp_path: Path) -> None:

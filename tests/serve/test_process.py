@@ -42,6 +42,12 @@ def test_the_serving_process_imports_no_builder_and_no_learner() -> None:
     assert not set(FORBIDDEN) & set(result.stdout.split())
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads Linux's /proc")
+def test_a_server_has_grpc_in_memory_only_if_it_answers_it(launch: Callable[..., Process]) -> None:
+    loaded = [Path(f"/proc/{process.popen.pid}/maps").read_text() for process in (launch(), launch(GRPC_PORT="0"))]
+    assert ["cygrpc" in maps for maps in loaded] == [False, True]
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux's /proc")
 def test_it_is_ready_within_a_second_of_cpu_and_120_mib(launch: Callable[..., Process]) -> None:
     process = Path(f"/proc/{launch().popen.pid}")
