@@ -55,7 +55,7 @@ def test_the_example_that_it_shows_is_one_it_answers(learned: Path, tmp_path: Pa
 def test_the_shown_command_is_one_a_shell_reads(learned: Path, capsys) -> None:
     from kaizen.cli.serve import _ready
 
-    _ready("127.0.0.1", 1, "people", b'{"rows":[{"name":"O\'Hara"}]}', as_json=False)
+    _ready("127.0.0.1", 1, "people", b'{"rows":[{"name":"O\'Hara"}]}', grpc_port=None, as_json=False)
     words = shlex.split(capsys.readouterr().out.splitlines()[1])
     assert words[1:] == ["curl", "http://127.0.0.1:1/v1/predict", "-d", '{"rows":[{"name":"O\'Hara"}]}']
 

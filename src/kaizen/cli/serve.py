@@ -19,7 +19,6 @@ from kaizen.cli.output import print_json, project_options
 if TYPE_CHECKING:
     from kaizen.core.project import Project
     from kaizen.core.records import Endpoint
-    from kaizen.serve.app import Server
 
 
 @click.command()
@@ -73,7 +72,11 @@ def command(
         stop_with_parent=stop_with_parent,
     )
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    server.serve_forever(ready=lambda: _ready(server, example, as_json=as_json))
+    server.serve_forever(
+        ready=lambda: _ready(
+            server.host, server.port, project.name, example, grpc_port=server.grpc_port, as_json=as_json
+        )
+    )
 
 
 def _verified(project: Project, endpoint: Endpoint) -> bytes | None:
@@ -92,14 +95,14 @@ def _verified(project: Project, endpoint: Endpoint) -> bytes | None:
     return msgspec.json.encode({"rows": examples[:1]}) if examples else None
 
 
-def _ready(server: Server, example: bytes | None, *, as_json: bool) -> None:
-    url = f"http://{server.host}:{server.port}"
-    beside = {} if server.grpc_port is None else {"grpc": f"{server.host}:{server.grpc_port}"}
+def _ready(host: str, port: int, name: str, example: bytes | None, *, grpc_port: int | None, as_json: bool) -> None:
+    url = f"http://{host}:{port}"
+    beside = {} if grpc_port is None else {"grpc": f"{host}:{grpc_port}"}
     if as_json:
-        print_json({"endpoint": server.name, "url": url} | beside)
+        print_json({"endpoint": name, "url": url} | beside)
         sys.stdout.flush()
     else:
-        click.echo(f"Serving {server.name} on {url}  (POST /v1/predict, POST /v1/feedback, GET /healthz, GET /v2)")
+        click.echo(f"Serving {name} on {url}  (POST /v1/predict, POST /v1/feedback, GET /healthz, GET /v2)")
         if beside:
             click.echo(f"gRPC on {beside['grpc']}  (Open Inference Protocol v2)")
         if example is not None:
