@@ -60,6 +60,7 @@ def command(host: str | None, port: int | None, stop_with_parent: bool, folder: 
         time=project.file.data.time,
         unit=project.file.data.unit,
         clock=project.clock,
+        durability=project.file.serve.durability,
         stop_with_parent=stop_with_parent,
     )
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
