@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import socket
+import urllib.request
 from pathlib import Path
 
 from kaizen.core.project import Project
@@ -76,6 +77,18 @@ def test_a_row_the_model_cannot_take_is_refused_by_its_path_and_harms_no_other(l
         status, answer = post(f"{url}/v1/predict", {"rows": [ROW]})
         assert status == 200
         assert get(f"{url}/v2/models/people")["inputs"][0]["name"] == "age"
+
+
+def test_the_declared_durability_is_what_the_server_keeps(kaizen: Run_, learned: Path) -> None:
+    declare(learned, serve__durability='"disk"')
+    with served(learned) as url:
+        assert post(f"{url}/v1/predict", {"rows": [ROW]})[0] == 200
+        with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+            assert b"\nkaizen_log_syncs_total 1.0\n" in answer.read()
+    declare(learned, serve__durability='"paper"')
+    said = kaizen("serve", "--folder", learned)
+    assert said.code == 1
+    assert "durability" in said.err
 
 
 def test_a_running_server_follows_promotions_and_goes_back(kaizen: Run_, learned: Path) -> None:

@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 
 from kaizen.adapters.log.segments import SegmentLog
 from kaizen.bundle.manifest import Signature
-from kaizen.core.errors import BundleError
+from kaizen.core.errors import BundleError, StoreError
 from kaizen.core.records import Arm, Bundle, Column, Endpoint, Seen
 from kaizen.serve.app import Server
+from kaizen.serve.commit import Durability
 from kaizen.serve.http import Limits
 
 COLUMNS = (
@@ -132,6 +133,16 @@ def newest(folder: Path) -> Endpoint | None:
     return msgspec.json.decode(path.read_bytes(), type=Endpoint) if path.exists() else None
 
 
+class Disk(SegmentLog):
+    """The log on a disk that takes its time (`SYNC_S`), or that has failed (`SYNC_FAILS`)."""
+
+    def sync(self) -> None:
+        time.sleep(float(os.environ.get("SYNC_S", "0")))
+        super().sync()
+        if "SYNC_FAILS" in os.environ:
+            raise StoreError("the disk is gone", where=str(self.folder))
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
     folder = Path(sys.argv[1])
@@ -142,9 +153,10 @@ def main() -> None:
         port=int(sys.argv[2]) if len(sys.argv) > 2 else 0,
         endpoint=lambda: newest(folder),
         load=SmallModel,
-        log=SegmentLog(folder / "log"),
+        log=Disk(folder / "log"),
         time="at",
         unit="owner",
+        durability=msgspec.convert(os.environ.get("DURABILITY", "os"), Durability),
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
         grpc_port=int(os.environ["GRPC_PORT"]) if "GRPC_PORT" in os.environ else None,
         stop_with_parent=True,

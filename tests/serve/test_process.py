@@ -8,16 +8,15 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kaizen.core.records import Arm
-from tests.serve.conftest import ROOT, Process, start
+from tests.serve.conftest import ROOT, Process
 from tests.serve.small import ROW, endpoint, publish
-from tests.serve.test_swap import BODY, Load
+from tests.serve.test_swap import BODY
 
 FORBIDDEN = (
     "scipy",
@@ -56,25 +55,6 @@ def test_it_is_ready_within_a_second_of_cpu_and_120_mib(launch: Callable[..., Pr
     peak = next(line for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM"))
     assert ticks / os.sysconf("SC_CLK_TCK") < 1.0
     assert int(peak.split()[1]) / 1024 < 120
-
-
-def test_killed_under_load_it_loses_no_acknowledged_prediction(launch: Callable[..., Process]) -> None:
-    server = launch()
-    folder = server.folder
-    acknowledged: set[str] = set()
-    for _ in range(2):
-        load = Load(server.port, clients=6)
-        time.sleep(0.4)
-        server.popen.send_signal(signal.SIGKILL)
-        load.join()
-        server.stop()
-        assert len(load.answers) > 20
-        acknowledged |= {answer["predictions"][0]["id"] for status, answer in load.answers if status == 200}
-        server = start(folder)
-    logged = [identity for batch in server.predictions() for identity in batch.ids]
-    server.stop()
-    assert acknowledged <= set(logged)
-    assert len(logged) == len(set(logged))
 
 
 def test_sigterm_answers_what_was_asked_and_ends_with_0(launch: Callable[..., Process]) -> None:

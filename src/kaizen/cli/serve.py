@@ -68,6 +68,7 @@ def command(
         time=project.file.data.time,
         unit=project.file.data.unit,
         clock=project.clock,
+        durability=project.file.serve.durability,
         grpc_port=grpc_port,
         stop_with_parent=stop_with_parent,
     )

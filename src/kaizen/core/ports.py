@@ -98,13 +98,22 @@ class Blobs(Protocol):
 class Log(Protocol):
     """Keeps predictions and labels, append-only.
 
-    When `append` returns, the rows are with the operating system: `kill -9` loses none of them. One process
+    When `append` returns, the rows are with the operating system: `kill -9` loses none of them. When a `sync` that
+    began after it returns, they are on the disk as well: a power cut loses none of them. One process
     appends at a time and any number scan. A torn tail (a crash inside a write) is cut off when the log is opened
     to append, and what was whole stays. Within a kind, batches come back in the order they were appended.
     """
 
     def append(self, batch: PredictionBatch | LabelBatch) -> None:
         """Add one batch."""
+        ...
+
+    def sync(self) -> None:
+        """Bring what this handle appended before the call to the disk; does nothing where nothing was.
+
+        Takes as long as the disk does, and holds up no `append` of another thread meanwhile. `StoreError` if the
+        disk refuses: rows since the last one that returned may be lost, and it raises from then on until `close`.
+        """
         ...
 
     def predictions(self, start: datetime | None = None, end: datetime | None = None) -> Iterator[PredictionBatch]:

@@ -98,10 +98,11 @@ class LearnSection(_Section, frozen=True, kw_only=True):
 
 
 class ServeSection(_Section, frozen=True, kw_only=True):
-    """Where the endpoint listens."""
+    """Where the endpoint listens, and what an answer promises."""
 
     host: str = "127.0.0.1"
     port: int = 8080
+    durability: Literal["os", "disk"] = "os"
 
 
 class MonitorSection(_Section, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from kaizen.core.errors import KaizenError, RequestError
 from kaizen.core.ports import Log
 from kaizen.core.records import Endpoint
 from kaizen.serve.aside import Aside
+from kaizen.serve.commit import Commit, Durability
 from kaizen.serve.feedback import Feedback
 from kaizen.serve.generation import Generation, Model
 from kaizen.serve.http import Connection, Limits, Listener
@@ -60,6 +61,8 @@ class Server:
         The columns with a row's event time and its unit; used where they are inputs.
     clock
         Tells the event time of what does not have its own.
+    durability
+        Where a prediction is before it is answered: with the operating system or on the disk.
     limits
         What one client may ask.
     grpc_port
@@ -86,6 +89,7 @@ class Server:
         time: str | None = None,
         unit: str | None = None,
         clock: Clock | None = None,
+        durability: Durability = "os",
         limits: Limits | None = None,
         grpc_port: int | None = None,
         stop_with_parent: bool = False,
@@ -100,6 +104,7 @@ class Server:
         self._time = time
         self._unit = unit
         self._clock = clock or SystemClock()
+        self._durability = durability
         self._limits = limits or Limits()
         self._stop_with_parent = stop_with_parent
         self._current: tuple[Generation, RowDecoder] | None = None
@@ -136,7 +141,10 @@ class Server:
         self._stopped = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kaizen-score")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="kaizen-read")
-        self.scoring = Scoring(self._log, self._clock, loop.call_soon, loop.call_soon_threadsafe, self._thread)
+        self._commit = Commit(self._log, self._durability, loop.call_later, loop.call_soon_threadsafe)
+        self.scoring = Scoring(
+            self._log, self._commit, self._clock, loop.call_soon, loop.call_soon_threadsafe, self._thread
+        )
         self._swap = Swap(self._endpoint, self._load, self._switch)
         self._aside = Aside(self._reading, loop.call_soon_threadsafe)
         self._routes = self._compose()
@@ -173,6 +181,7 @@ class Server:
         await self._loop.run_in_executor(None, self._swap.stop)
         self._thread.shutdown()
         self._reading.shutdown()
+        await self._commit.close()
         self._log.close()
         logger.info("stopped endpoint=%s unanswered=%d", self.name, self._listener.waiting)
 
@@ -180,7 +189,7 @@ class Server:
 
     def _compose(self) -> Routes:
         predict = Predict(self._serving, self.scoring, self._aside)
-        self._feedback = Feedback(self._log, self._clock, self._aside)
+        self._feedback = Feedback(self._log, self._commit, self._clock, self._aside)
         protocol = OpenInference(self.name, __version__, self._serving, self.scoring, self._aside)
         contract = Contract(lambda: self._serving()[0], lambda: self._routes.listed())
         return Routes(
@@ -213,7 +222,9 @@ class Server:
             return None if self._current is None else self._current[0]
 
         every = [*self._routes.every, *([] if self._grpc is None else [self._grpc.route])]
-        return Metrics(self.name, generation, every, self._listener, self.scoring, self._feedback, self._swap)
+        return Metrics(
+            self.name, generation, every, self._listener, self.scoring, self._feedback, self._swap, self._commit
+        )
 
     def _serving(self) -> tuple[Generation, RowDecoder]:
         if self._current is None:

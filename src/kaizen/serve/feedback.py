@@ -13,11 +13,12 @@ from collections.abc import Callable
 import msgspec
 
 from kaizen.core.clock import Clock, to_us
-from kaizen.core.errors import RequestError
+from kaizen.core.errors import KaizenError, RequestError
 from kaizen.core.ports import Log
 from kaizen.core.records import LabelBatch
 from kaizen.graph.rows import parse_time
 from kaizen.serve.aside import Aside
+from kaizen.serve.commit import Commit
 from kaizen.serve.message import Request
 from kaizen.serve.reader import explained
 from kaizen.serve.rows import PredictionId
@@ -40,14 +41,17 @@ class Feedback:
     ----------
     log
         Where labels go.
+    commit
+        Tells when they are safe enough to be acknowledged.
     clock
         Tells when a label became known that does not say.
     aside
         Reads large bodies.
     """
 
-    def __init__(self, log: Log, clock: Clock, aside: Aside) -> None:
+    def __init__(self, log: Log, commit: Commit, clock: Clock, aside: Aside) -> None:
         self._log = log
+        self._commit = commit
         self._clock = clock
         self._aside = aside
         self._one = msgspec.json.Decoder(_Label)
@@ -72,10 +76,20 @@ class Feedback:
         try:
             self._log.append(batch)
         except Exception as err:  # whatever it is, nothing may be acknowledged that is not logged
-            self.log_failures += 1
-            raise RequestError(f"no label was taken, for the log cannot be written: {err}", status=503) from err
-        self.labels += len(batch.ids)
-        request.reply(b'{"accepted":%d}' % len(batch.ids))
+            raise self._not_logged(err) from err
+
+        def answer(error: KaizenError | None) -> None:
+            if error is not None:
+                request.refuse(self._not_logged(error))
+                return
+            self.labels += len(batch.ids)
+            request.reply(b'{"accepted":%d}' % len(batch.ids))
+
+        self._commit.after(answer)
+
+    def _not_logged(self, err: Exception) -> RequestError:
+        self.log_failures += 1
+        return RequestError(f"no label was taken, for the log cannot be written: {err}", status=503)
 
     def _read(self, request: Request) -> tuple[list[_Label], Callable[[int], str]]:
         kind = request.head.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()

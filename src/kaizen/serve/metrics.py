@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from kaizen.serve.aliases import aliases, cumulative
+from kaizen.serve.commit import Commit
 from kaizen.serve.feedback import Feedback
 from kaizen.serve.generation import Generation
 from kaizen.serve.http import Listener
@@ -42,6 +43,7 @@ class Metrics:
         scoring: Scoring,
         feedback: Feedback,
         swap: Swap,
+        commit: Commit,
     ) -> None:
         self._name = name
         self._generation = generation
@@ -50,6 +52,7 @@ class Metrics:
         self._scoring = scoring
         self._feedback = feedback
         self._swap = swap
+        self._commit = commit
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -101,6 +104,8 @@ class Metrics:
         yield CounterMetricFamily("kaizen_log_bytes", "Input bytes written to the log.", scoring.log_bytes)
         yield CounterMetricFamily("kaizen_log_seconds", "Time spent writing the log.", scoring.log_s)
         yield CounterMetricFamily("kaizen_log_failures", "Batches that could not be written.", failures)
+        yield CounterMetricFamily("kaizen_log_syncs", "Times the log was brought to the disk.", self._commit.syncs)
+        yield CounterMetricFamily("kaizen_log_sync_failures", "Times the disk refused.", self._commit.failures)
 
     def _state(self) -> Iterable[Metric]:
         generation = self._generation()

@@ -1,7 +1,7 @@
 """From rows to logged answers: parts of requests are batched, scored, logged, and only then answered.
 
-Call (a request) ─┬─ Part (its rows for one arm) ─▶ Batcher ─▶ score ─▶ log.append ─▶ Call.finish
-                  └─ Part …                                               └─▶ ShadowPart, behind the answers
+Call (a request) ─┬─ Part (its rows for one arm) ─▶ Batcher ─▶ score ─▶ log.append ─▶ Commit ─▶ Call.finish
+                  └─ Part …                                                          └─▶ ShadowPart, behind the answers
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from kaizen.core.ports import Log
 from kaizen.core.records import PredictionBatch
 from kaizen.graph.frame import Feeds, to_log
 from kaizen.serve.batcher import BULK, LIVE, SHADOW, Batcher
+from kaizen.serve.commit import Commit
 from kaizen.serve.generation import Generation, LiveArm
 from kaizen.serve.message import Request
 from kaizen.serve.reader import Inputs, pick
@@ -107,6 +108,8 @@ class Scoring:
     ----------
     log
         Where predictions go. Appended to on the loop's thread only.
+    commit
+        Tells when what was appended is safe enough to be answered.
     clock
         Tells the event time of rows that do not have one.
     soon, soon_from_thread
@@ -118,12 +121,14 @@ class Scoring:
     def __init__(
         self,
         log: Log,
+        commit: Commit,
         clock: Clock,
         soon: Callable[..., object],
         soon_from_thread: Callable[..., object],
         thread: Executor,
     ) -> None:
         self._log = log
+        self._commit = commit
         self._clock = clock
         self.batcher: Batcher[Part | ShadowPart, Scored] = Batcher(
             score=_score,
@@ -192,12 +197,22 @@ class Scoring:
         try:
             batch = self._logged(live, feeds, outputs)
         except Exception as err:  # whatever it is, nothing may be answered that is not logged
-            self.log_failures += 1
             logger.error("not logged rows=%d error=%s", len(outputs), err)  # noqa: TRY400 (a full disk needs no traceback)
-            _fail(live, RequestError(f"nothing was answered, for it could not be logged: {err}", status=503))
+            self._not_logged(live, err)
             return
-        _settle(live, outputs)
-        self._shadow(live[0].key, feeds, batch)
+
+        def answer(error: KaizenError | None) -> None:
+            if error is not None:
+                self._not_logged(live, error)
+                return
+            _settle(live, outputs)
+            self._shadow(live[0].key, feeds, batch)
+
+        self._commit.after(answer)
+
+    def _not_logged(self, parts: list[Part], err: Exception) -> None:
+        self.log_failures += 1
+        _fail(parts, RequestError(f"nothing was answered, for it could not be logged: {err}", status=503))
 
     def _logged(self, parts: list[Part], feeds: Feeds, outputs: list[float]) -> PredictionBatch:
         """Return the batch's record, which is in the log."""
@@ -288,6 +303,7 @@ class Scoring:
                 start += part.rows
         except Exception as err:
             return err
+        self._commit.touch()
         return None
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import struct
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -167,6 +169,28 @@ class LogConformance:
             writer.append(labels([str(number)], [number]))
             assert len(prediction_rows(reader.predictions())) == number + 1
             assert label_rows(reader.labels(from_us(number)))[0][0] == str(number)
+
+    def test_sync_may_be_called_at_any_time_and_changes_nothing(self, connect: Callable[[], Log]) -> None:
+        """Before the first batch, again, by who only reads, after `close`, and beside what appends."""
+        log, reader = connect(), connect()
+        log.sync()
+        ended = threading.Event()
+
+        def sync() -> None:
+            while not ended.is_set():
+                log.sync()
+
+        with ThreadPoolExecutor(1) as thread:
+            syncing = thread.submit(sync)
+            days = _fill(log, 2)
+            ended.set()
+            syncing.result(timeout=60)
+        before = _picture(reader, days)
+        for handle in (log, log, reader):
+            handle.sync()
+        log.close()
+        log.sync()
+        assert _picture(reader, days) == before == _picture(connect(), days)
 
     def test_one_appends_at_a_time(self, connect: Callable[[], Log]) -> None:
         """A second one is told so, and may when the first has let go."""

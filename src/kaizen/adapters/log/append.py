@@ -1,7 +1,8 @@
 """The writing side of the log: one process, one system call a batch.
 
 A batch is one `write` to a file opened to append; when it returns, the rows are with the operating system and
-outlive the process. A segment that is full is handed to the disk (fsync) by a thread, beside the next one.
+outlive the process. A segment that is full is handed to the disk (fsync) by a thread, beside the next one; the
+newest is handed to it by `sync`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ class Appender:
         self._origins: list[Origin] = []
         self._known: dict[tuple[str, int, str, str, int], _Known] = {}
         self._buffer = bytearray(4096)
+        self._settling: list[threading.Thread] = []  # segments that are full and perhaps not on the disk yet
+        self._fresh = False  # a segment began, of which the folder on the disk may know nothing
+        self._refused: OSError | None = None  # the kernel forgets what it could not write: nothing makes up for it
 
     def append(self, batch: PredictionBatch | LabelBatch) -> None:
         """Write one batch; a failure leaves the log as it was before."""
@@ -58,10 +62,51 @@ class Appender:
             else:
                 self._append_predictions(batch)
 
+    def sync(self) -> None:
+        """Bring every batch that was appended before this call to the disk.
+
+        Raises
+        ------
+        StoreError
+            The disk refused, now or before: what was appended since the last sync may not outlive a power cut.
+        """
+        with self._mutex:
+            handle = self._duplicate()
+            settling, self._settling = self._settling, []
+            fresh, self._fresh = self._fresh, False
+        try:  # outside of the mutex: appending goes on
+            for thread in settling:
+                thread.join()
+            if handle >= 0:
+                _to_disk(handle)
+            if fresh:
+                _folders_to_disk(self._folder)
+        except OSError as err:
+            self._refused = err
+        if self._refused is not None:
+            raise StoreError(
+                f"what was appended is not on the disk: {self._refused.strerror or self._refused}",
+                where=str(self._folder),
+                fix="free space on this disk, or replace it, and start again",
+            ) from self._refused
+
     def close(self) -> None:
         """Let go of the segment and of the right to append."""
         with self._mutex:
             self._let_go()
+            self._refused = None
+
+    def _duplicate(self) -> int:
+        """Return a handle of our own to the newest segment, which may be let go of meanwhile; -1: there is none."""
+        try:
+            if self._fd >= 0:
+                return os.dup(self._fd)
+            return os.open(segment_path(self._folder, self._number), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # nothing was appended, or what was is compacted
+            return -1
+        except OSError as err:
+            self._refused = err
+            return -1
 
     def _append_predictions(self, batch: PredictionBatch) -> None:
         # The columns are one tuple that the server keeps; comparing its identity is what makes a look-up cheap.
@@ -186,6 +231,7 @@ class Appender:
         path = segment_path(self._folder, number)
         self._take(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, len(frames.MAGIC), [])
         self._number = number
+        self._fresh = True
         if os.write(self._fd, frames.MAGIC) != len(frames.MAGIC):
             raise OSError("the disk is full")
 
@@ -197,12 +243,22 @@ class Appender:
 
     def _rotate(self) -> None:
         full, self._fd = self._fd, -1
-        threading.Thread(target=_settle, args=(full, segment_path(self._folder, self._number))).start()
+        thread = threading.Thread(target=self._settle, args=(full, segment_path(self._folder, self._number)))
+        thread.start()
+        self._settling = [*[each for each in self._settling if each.is_alive()], thread]
         try:
             self._begin(self._number + 1)
         except OSError as err:
             self._drop_segment()
             raise _unopened(self._folder, err) from err
+
+    def _settle(self, fd: int, path: Path) -> None:
+        """Bring a full segment to the disk and let go of it."""
+        try:
+            _to_disk(fd)
+        except OSError as err:
+            self._refused = err
+            _report_unsettled(path, err)
 
     def _let_go(self) -> None:
         self._drop_segment()
@@ -271,16 +327,28 @@ def _report_cut(path: Path, count: int) -> None:
     structlog.get_logger("kaizen.log").warning("log.tail_cut", segment=str(path), bytes=count)
 
 
-def _settle(fd: int, path: Path) -> None:
-    """Bring a full segment to the disk and let go of it."""
-    try:
-        os.fsync(fd)
-    except OSError as err:
-        import structlog
+def _report_unsettled(path: Path, err: OSError) -> None:
+    import structlog
 
-        structlog.get_logger("kaizen.log").error("log.segment_not_synced", segment=str(path), reason=str(err))
+    structlog.get_logger("kaizen.log").error("log.segment_not_synced", segment=str(path), reason=str(err))
+
+
+def _to_disk(fd: int) -> None:
+    """Bring a file's data, and the length that it needs, to the disk; let go of it."""
+    try:
+        getattr(os, "fdatasync", os.fsync)(fd)  # macOS has no fdatasync
     finally:
         os.close(fd)
+
+
+def _folders_to_disk(folder: Path) -> None:
+    """Bring the names of new segments to the disk, and the folder's own."""
+    for each in (folder, folder.parent):
+        fd = os.open(each, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _unopened(folder: Path, err: OSError) -> StoreError:

@@ -54,6 +54,10 @@ class SegmentLog:
         """Add one batch; when this returns, its rows outlive the process."""
         self._appender.append(batch)
 
+    def sync(self) -> None:
+        """Bring what was appended to the disk; appending goes on meanwhile."""
+        self._appender.sync()
+
     def predictions(self, start: datetime | None = None, end: datetime | None = None) -> Iterator[PredictionBatch]:
         """Yield the predictions with event time in [start, end), cut to that range, as they are when it begins."""
         found = self._reader.scan(frames.PREDICTIONS, *_range(start, end))
