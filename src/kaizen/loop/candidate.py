@@ -57,8 +57,8 @@ def unfinished(project: Project) -> Decision | None:
     asked = project.records.find(Decision, where={"action": "retrain"}, newest_first=True, limit=1)
     if not asked:
         return None
-    later = project.records.find(Decision, newest_first=True, limit=20)
-    return None if any(asked[0].id in decision.parents for decision in later) else asked[0]
+    decisions = project.records.find(Decision, where={"endpoint": project.name})
+    return None if any(asked[0].id in decision.parents for decision in decisions) else asked[0]
 
 
 def _make(project: Project, journal: Journal, asked: Decision, note: Note) -> Decision:
