@@ -62,7 +62,9 @@ class Project:
     @cached_property
     def log(self) -> Log:
         """The prediction log."""
-        return cast("Log", plugins.load("log", "segments")(self.state / "log"))
+        open_declared = plugins.load("log", "segments").declared
+        log = open_declared(self.state / "log", self.file.serve.log, home=self.folder, unit=self.file.data.unit)
+        return cast("Log", log)
 
     @cached_property
     def notifier(self) -> Notifier:
