@@ -54,6 +54,7 @@ def command(
         )
 
     example = _verified(project, endpoint)
+    _check_hidden(project, endpoint)
 
     def model(bundle: str) -> load.Model:
         return load.load(project.records.get(Bundle, bundle), project.blobs, keys.trusted(project.keys))
@@ -94,6 +95,25 @@ def _verified(project: Project, endpoint: Endpoint) -> bytes | None:
     }
     examples = msgspec.json.decode(signatures["champion"], type=manifest.Signature).examples
     return msgspec.json.encode({"rows": examples[:1]}) if examples else None
+
+
+def _check_hidden(project: Project, endpoint: Endpoint) -> None:
+    """Raise if the log is to hide a column that there is not; say what that costs the loop."""
+    from kaizen.core.records import Bundle, Dataset, Run
+    from kaizen.serve import hidden
+
+    section = project.file.serve.log
+    if not section.hash and not section.drop:
+        return
+    bundles = [project.records.get(Bundle, arm.bundle) for arm in endpoint.arms]
+    runs = [project.records.get(Run, bundle.run) for bundle in bundles if bundle.run is not None]
+    rows = [column for run in runs for column in project.records.get(Dataset, run.dataset).columns]
+    read = [column for bundle in bundles for column in bundle.inputs]
+    hidden.check(section, [*rows, *read], project.file.data.unit)
+    lost = [name for name in (*section.hash, *section.drop) if name in {column.name for column in read}]
+    if lost:
+        what = f"The log hides what a model reads: {', '.join(lost)}."
+        click.echo(f"{what} The loop does not watch it, and cannot retrain from the log.", err=True)
 
 
 def _ready(host: str, port: int, name: str, example: bytes | None, *, grpc_port: int | None, as_json: bool) -> None:
