@@ -229,6 +229,18 @@ def test_frames_that_are_whole_and_in_the_wrong_place_are_refused(sample, tmp_pa
     assert caught.value.fix
 
 
+def test_a_forged_time_does_not_keep_rows_out_of_a_range(sample, tmp_path):
+    """A scan of a day believes the headers about where to look, so they are proven before that."""
+    shutil.copytree(sample / "log", tmp_path / "log")
+    path = tmp_path / "log" / "00000001.log"
+    data = path.read_bytes()
+    found = _frames(data)
+    moved = b"".join(_with_checksum(f[:16] + (10**9).to_bytes(8, "little") * 2 + f[32:]) for f in found)
+    path.write_bytes(data[:HEADER] + moved)
+    with pytest.raises(StoreError, match="frame 0 is not what was written there"):
+        list(SegmentLog(tmp_path / "log", keys=keys_of(tmp_path, OLD)).labels(from_us(0), from_us(9)))
+
+
 def test_a_torn_tail_of_any_length_is_cut_and_said_and_a_new_segment_begins(tmp_path, keys):
     path = tmp_path / "log" / "00000001.log"
     log = SegmentLog(tmp_path / "log", keys=keys)
@@ -307,7 +319,7 @@ class _Full:
         resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
 
 
-def test_a_disk_that_stays_Full_is_not_filled_with_files(tmp_path, keys):
+def test_a_disk_that_stays_full_is_not_filled_with_files(tmp_path, keys):
     log = SegmentLog(tmp_path / "log", keys=keys)
     log.append(labels(["a"], [1]))
     with _Full((tmp_path / "log" / "00000001.log").stat().st_size + 10):
@@ -408,6 +420,33 @@ def test_a_new_key_writes_and_the_old_one_still_reads(tmp_path):
         _ids(new)
     both.compact()  # rewrites what the old key sealed
     assert _ids(SegmentLog(tmp_path / "log", keys=keys_of(tmp_path, NEW))) == _ids(both)
+
+
+def test_what_was_packed_with_an_old_key_is_packed_again_with_the_new_one(tmp_path):
+    log = SegmentLog(tmp_path / "log", segment_bytes=2048, keys=keys_of(tmp_path, OLD))
+    expected = []
+    for number in range(60):
+        batch = predictions([str(number)], [number], seed=number)
+        log.append(batch)
+        log.append(labels([str(number)], [number]))
+        expected += prediction_rows([batch])
+    log.close()
+    assert log.compact() > 3
+    readers = [SegmentLog(tmp_path / "log", keys=keys_of(tmp_path, NEW, OLD)) for _ in range(3)]
+    assert prediction_rows(readers[0].predictions()) == expected
+    begun = readers[1].predictions()
+    seen = [next(begun)]
+    both = SegmentLog(tmp_path / "log", keys=keys_of(tmp_path, NEW, OLD))
+    both.append(labels(["last"], [1]))
+    both.close()
+    assert both.compact() > 3
+    assert both.compact() == 0
+    assert prediction_rows(readers[0].predictions()) == expected  # it knew the files that were replaced
+    assert prediction_rows([*seen, *begun]) == expected
+    assert prediction_rows(readers[2].predictions()) == expected
+    new = SegmentLog(tmp_path / "log", keys=keys_of(tmp_path, NEW))
+    assert prediction_rows(new.predictions()) == expected
+    assert _ids(new) == [*map(str, range(60)), "last"]
 
 
 def test_keys_are_read_from_a_file_or_the_environment_as_hex_or_base64(tmp_path, monkeypatch):

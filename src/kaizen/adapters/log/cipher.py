@@ -70,7 +70,7 @@ class Keyring:
         """Return the header of a segment that begins under this file name, and what seals its frames."""
         key, salt = self._keys[0], os.urandom(32)
         start = SEALED_HEADER.pack(SEALED_MAGIC, key.id, salt, 0)[:-4]
-        return start + zlib.crc32(start).to_bytes(4, "little"), Cipher(key.secret, salt, name)
+        return start + zlib.crc32(start).to_bytes(4, "little"), Cipher(key, salt, name)
 
     def opening(self, header: bytes, path: Path) -> Cipher:
         """Return what opens the frames behind this header; `StoreError` if its key is not here."""
@@ -84,7 +84,11 @@ class Keyring:
                 where=str(path),
                 fix="add that key as a further line; the first line writes, all of them read",
             )
-        return Cipher(key.secret, salt, path.name)
+        return Cipher(key, salt, path.name)
+
+    def is_outdated(self, cipher: Cipher) -> bool:
+        """Say whether what this cipher sealed would be sealed with a newer key today."""
+        return cipher.key_id != self._keys[0].id
 
     def hash_secret(self) -> bytes:
         """Return what columns are hashed with: it follows from the oldest key, so that a new one changes no hash."""
@@ -94,8 +98,9 @@ class Keyring:
 class Cipher:
     """Seals the frames of one segment in order, or opens them by their number."""
 
-    def __init__(self, secret: bytes, salt: bytes, name: str) -> None:
-        self._gcm = AESGCM(_derived(secret, salt, b"kaizen log segment\0" + name.encode()))
+    def __init__(self, key: Key, salt: bytes, name: str) -> None:
+        self.key_id = key.id
+        self._gcm = AESGCM(_derived(key.secret, salt, b"kaizen log segment\0" + name.encode()))
         self._next = 0
 
     def seal(self, header: bytes, payload: bytes) -> bytes:

@@ -46,7 +46,8 @@ _LOCK = "compact.lock"
 def compact(folder: Path, reader: Reader, keys: Keyring | None = None) -> int:
     """Turn the sealed segments of a log into Parquet and return how many; one process at a time, others wait.
 
-    With keys they are packed and encrypted, whether they were encrypted before or not.
+    With keys they are packed and encrypted, whether they were encrypted before or not, and so is what was packed
+    with an older key.
     """
     if frames.newest_segment(folder) < 2:
         return 0
@@ -56,13 +57,16 @@ def compact(folder: Path, reader: Reader, keys: Keyring | None = None) -> int:
             sealed = reader.sealed()
             for number, raw in sealed:
                 _compact_segment(folder, number, raw, keys)
+            outdated = reader.outdated()
+            for _, raw in outdated:
+                _seal_anew(raw, keys)
     except (OSError, duckdb.Error) as err:
         raise StoreError(
             f"a segment could not be compacted: {err}",
             where=str(folder),
             fix="nothing is lost; free space on this disk or check the folder's permissions, and do it again",
         ) from err
-    return len(sealed)
+    return len(sealed) + len(outdated)
 
 
 def _compact_segment(folder: Path, number: int, raw: RawSegment, keys: Keyring | None) -> None:
@@ -73,6 +77,12 @@ def _compact_segment(folder: Path, number: int, raw: RawSegment, keys: Keyring |
     _sync_folder(folder)
     raw.path.unlink()
     _sync_folder(folder)
+
+
+def _seal_anew(raw: RawSegment, keys: Keyring | None) -> None:
+    if keys is not None:
+        pack(raw.path, raw, keys)
+        _sync_folder(raw.path.parent)
 
 
 def _to_parquet(folder: Path, number: int, raw: RawSegment) -> None:

@@ -43,22 +43,25 @@ def _frames(raw: RawSegment, cipher: Cipher) -> Iterator[bytes]:
     for origin in raw.origins:
         yield frames.frame_bytes(frames.ORIGIN, frames.PLAIN, (0, 0, 0), msgspec.msgpack.encode(origin), cipher)
     for kind in frames.NAMES:
-        for rows, low, high, inner in _runs(raw, kind):
-            yield frames.frame_bytes(kind, frames.PACKED, (rows, low, high), zlib.compress(inner), cipher)
+        for spread, deflated in _lots(raw, kind):
+            yield frames.frame_bytes(kind, frames.PACKED, spread, deflated, cipher)
 
 
-def _runs(raw: RawSegment, kind: int) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield the rows, first and last event time and bytes of frames of a kind, so many that they fill a frame."""
+def _lots(raw: RawSegment, kind: int) -> Iterator[tuple[tuple[int, int, int], bytes]]:
+    """Yield (rows, first, last event time) and the deflated bytes of frames of a kind, so many that they fill one."""
     inner, spreads = bytearray(), []
-    for spread, payload in raw.plain_frames(kind):
+    for form, spread, payload in raw.plain_frames(kind):
+        if form == frames.PACKED:  # it was packed before, with an older key
+            yield spread, payload
+            continue
         # No checksum: the frame around it has one, and a tag.
         inner += frames.HEADER.pack(0, frames.MARK, kind, frames.PLAIN, len(payload), *spread) + payload
         spreads.append(spread)
         if len(inner) >= _FRAME_BYTES:
-            yield *_together(spreads), bytes(inner)
+            yield _together(spreads), zlib.compress(inner)
             inner, spreads = bytearray(), []
     if spreads:
-        yield *_together(spreads), bytes(inner)
+        yield _together(spreads), zlib.compress(inner)
 
 
 def _together(spreads: list[tuple[int, int, int]]) -> tuple[int, int, int]:

@@ -70,15 +70,18 @@ class RawSegment:
         self.origins: list[Origin] = []
         self._keys = keys
         self._cipher: Cipher | None = None
+        self._inode = -1
         self._indexed = 0  # bytes, up to the end of a whole frame; 0 before the first
         self._frames = 0
         self._blocks: list[_Block] = []
 
     def grow(self, *, sealed: bool) -> None:
         """Index what was added since the last look; raise `FileNotFoundError` if the segment was compacted."""
-        if self.path.stat().st_size == self._indexed:
+        now = self.path.stat()
+        if now.st_ino == self._inode and now.st_size == self._indexed:
             return
         with self.path.open("rb") as file:
+            self._forget_unless(os.fstat(file.fileno()).st_ino)
             file.seek(self._indexed)
             data = file.read()
         base = self._indexed
@@ -92,6 +95,10 @@ class RawSegment:
         if position < len(data) and (sealed or frames.resumes_after(data, position)):
             raise frames.damage(str(self.path), base + position)
 
+    def is_outdated(self) -> bool:
+        """Say whether it is sealed with an older key than the one that writes now."""
+        return self._keys is not None and self._cipher is not None and self._keys.is_outdated(self._cipher)
+
     def snapshot(self, kind: int, low: int, high: int) -> list[Span]:
         """Return the blocks that may have rows of a kind in a range of times."""
         return [Span(b.start, b.end, b.number) for b in self._blocks if b.meets(kind, low, high)]
@@ -101,16 +108,16 @@ class RawSegment:
         for data, number in self._read(blocks):
             yield from self._scan_block(data, number, kind, low, high)
 
-    def plain_frames(self, kind: int) -> Iterator[tuple[tuple[int, int, int], bytes]]:
-        """Yield the rows, first and last event time, and payload of every frame of a kind, decrypted."""
+    def plain_frames(self, kind: int) -> Iterator[tuple[int, tuple[int, int, int], bytes]]:
+        """Yield the form, (rows, first, last event time) and payload of every frame of a kind, decrypted."""
         for data, number in self._read(self.snapshot(kind, *EVER)):
             position = 0
             while position < len(data):
-                _, _, found, _, length, *spread = frames.HEADER.unpack_from(data, position)
+                _, _, found, form, length, *spread = frames.HEADER.unpack_from(data, position)
                 end = position + frames.HEADER.size + length
                 if found == kind:
                     rows, first, last = spread
-                    yield (rows, first, last), bytes(self._payload(memoryview(data)[position:end], number))
+                    yield form, (rows, first, last), bytes(self._payload(memoryview(data)[position:end], number))
                 position, number = end, number + 1
 
     def _read(self, blocks: list[Span]) -> Iterator[tuple[bytes, int]]:
@@ -118,10 +125,18 @@ class RawSegment:
             return
         file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            if os.fstat(file).st_ino != self._inode:  # another file took its place: one with a newer key
+                raise FileNotFoundError(self.path)
             for start, end, number in blocks:
                 yield os.pread(file, end - start, start), number
         finally:
             os.close(file)
+
+    def _forget_unless(self, inode: int) -> None:
+        """Begin again at the first byte if this is not the file that was indexed."""
+        if inode != self._inode:
+            self._inode, self._indexed, self._frames = inode, 0, 0
+            self.origins, self._blocks = [], []
 
     def _begin(self, data: bytes) -> int:
         """Return where the first frame is, or would be."""
@@ -240,6 +255,13 @@ class Reader:
         with self._mutex:
             found = [(number, self._grown(number, sealed=True)) for number in range(1, newest)]
         return [(number, raw) for number, raw in found if raw is not None and raw.path.suffix == ".log"]
+
+    def outdated(self) -> list[tuple[int, RawSegment]]:
+        """Return the packed segments that a newer key would seal today."""
+        numbers = [int(path.name[:8]) for path in sorted(self._folder.glob("*.packed"))] if self._keys else []
+        with self._mutex:
+            found = [(number, self._grown(number, sealed=True)) for number in numbers]
+        return [(n, raw) for n, raw in found if raw is not None and raw.path.suffix == ".packed" and raw.is_outdated()]
 
     def _look(self, kind: int, low: int, high: int) -> list[tuple[int, RawSegment | None, list[Span]]]:
         newest = newest_segment(self._folder)
