@@ -13,10 +13,13 @@ from subprocess import PIPE
 import msgspec
 import pytest
 
+from kaizen.adapters.log.cipher import read_keys
+from kaizen.adapters.log.segments import SegmentLog
 from kaizen.core.errors import StoreError
 from kaizen.core.project import Project
 from kaizen.graph.frame import from_batch
 from tests.cli.conftest import Run_, declare, get, post, served, until
+from tests.cli.test_serve_files import serving
 
 KEY = "5a" * 32
 MARKER = "Ouagadougou"
@@ -148,3 +151,20 @@ def test_what_the_loop_loses_is_said_when_it_starts(learned: Path) -> None:
         pass
     said = (learned.parent / "serve.err").read_text()
     assert "The log hides what a model reads: city." in said
+
+
+def test_files_that_are_served_in_a_project_are_logged_as_it_declares(
+    kaizen: Run_, learned: Path, tmp_path: Path
+) -> None:
+    assert kaizen("bundle", "export", "1", tmp_path / "out", "--folder", learned).code == 0
+    (learned / "log.key").write_text(KEY)
+    hide(learned, encrypt='"file:log.key"', drop='["city"]')
+    with serving(tmp_path / "out", "--log", tmp_path / "kept", "-C", learned) as said:
+        ask(said["url"], ids=["one"])
+    assert in_plain(tmp_path / "kept") == []
+    (batch,) = SegmentLog(tmp_path / "kept", keys=read_keys("file:log.key", learned)).predictions()
+    assert (batch.ids, [c.name for c in batch.columns]) == (["one"], ["age", "seen_at"])
+    hide(learned, drop='["citi"]')
+    refused = kaizen("serve", tmp_path / "out", "--log", tmp_path / "kept", "-C", learned, "--port", "0")
+    assert refused.code == 1
+    assert "there is no column 'citi'" in refused.err
