@@ -160,7 +160,7 @@ def beside(told: str) -> list[EndpointSource]:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO"))
     folder = Path(sys.argv[1])
     if "FILE_BYTES" in os.environ:  # a disk that is full, as far as this process can tell
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["FILE_BYTES"]),) * 2)
