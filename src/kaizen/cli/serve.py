@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from kaizen.core.project import Project
     from kaizen.core.records import Endpoint
 
+_SECURE = "set api_keys under [serve.auth] in kaizen.toml, then kaizen key add NAME"
+
 
 @click.command()
 @click.option("--host", help="Default: the project's.")
@@ -44,8 +46,11 @@ def command(
     from kaizen.core.errors import DecisionError
     from kaizen.core.project import Project
     from kaizen.core.records import Bundle
+    from kaizen.core.sizes import size_bytes
     from kaizen.serve.app import Server
+    from kaizen.serve.http import Limits
     from kaizen.serve.models import EndpointSource
+    from kaizen.serve.security import guard_of, is_open_to_strangers, tls_of
 
     project = Project.open(folder)
     endpoint = project.endpoint()
@@ -73,13 +78,26 @@ def command(
         log=project.log,
         clock=project.clock,
         durability=project.file.serve.durability,
+        limits=Limits(body_bytes=size_bytes(project.file.serve.max_body)),
+        guard=guard_of(project.file.serve, home=project.folder, state=project.state),
+        tls=tls_of(project.file.serve.tls, home=project.folder),
         grpc_port=grpc_port,
         stop_with_parent=stop_with_parent,
     )
+    if is_open_to_strangers(project.file.serve, server.host):
+        click.echo(
+            f"warning: {server.host} is reached from elsewhere, and nobody is asked who he is: {_SECURE}", err=True
+        )
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     server.serve_forever(
         ready=lambda: _ready(
-            server.host, server.port, project.name, example, grpc_port=server.grpc_port, as_json=as_json
+            server.host,
+            server.port,
+            project.name,
+            example,
+            grpc_port=server.grpc_port,
+            as_json=as_json,
+            scheme="http" if project.file.serve.tls.cert is None else "https",
         )
     )
 
@@ -100,8 +118,17 @@ def _verified(project: Project, endpoint: Endpoint) -> bytes | None:
     return msgspec.json.encode({"rows": examples[:1]}) if examples else None
 
 
-def _ready(host: str, port: int, name: str, example: bytes | None, *, grpc_port: int | None, as_json: bool) -> None:
-    url = f"http://{host}:{port}"
+def _ready(
+    host: str,
+    port: int,
+    name: str,
+    example: bytes | None,
+    *,
+    grpc_port: int | None,
+    as_json: bool,
+    scheme: str = "http",
+) -> None:
+    url = f"{scheme}://{host}:{port}"
     beside = {} if grpc_port is None else {"grpc": f"{host}:{grpc_port}"}
     if as_json:
         print_json({"endpoint": name, "url": url} | beside)

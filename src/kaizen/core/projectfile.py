@@ -10,7 +10,7 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from kaizen.core.durations import duration, rate
 from kaizen.core.errors import ProjectError, nearest
 from kaizen.core.records import ColumnType, Task
+from kaizen.core.sizes import size_bytes
 
 FILE_NAME = "kaizen.toml"
 
@@ -97,12 +98,38 @@ class LearnSection(_Section, frozen=True, kw_only=True):
     group: str | None = None  # keep rows of one group on one side of a split
 
 
+Signature = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+
+class AuthSection(_Section, frozen=True, kw_only=True, omit_defaults=True):
+    """Who may ask: whoever shows an API key of the project, or a token of this issuer."""
+
+    api_keys: bool = False
+    jwks: str | None = None  # a file, or an https URL
+    issuer: str | None = None
+    audience: str | None = None
+    algorithms: list[Signature] = msgspec.field(default_factory=lambda: list[Signature](["RS256", "ES256", "EdDSA"]))
+    leeway: str = "30s"
+
+
+class TlsSection(_Section, frozen=True, kw_only=True, omit_defaults=True):
+    """The certificate of the server, and whose callers it lets in."""
+
+    cert: str | None = None
+    key: str | None = None
+    client_ca: str | None = None
+
+
 class ServeSection(_Section, frozen=True, kw_only=True):
     """Where the endpoint listens, and what an answer promises."""
 
     host: str = "127.0.0.1"
     port: int = 8080
     durability: Literal["os", "disk"] = "os"
+    max_body: str = "64MiB"
+    rate_limit: str | None = None  # of one client
+    auth: AuthSection = AuthSection()
+    tls: TlsSection = TlsSection()
 
 
 class MonitorSection(_Section, frozen=True, kw_only=True):
@@ -240,8 +267,15 @@ def _named(path: str, raw: dict[str, Any]) -> str:
 def _options_at(path: str) -> tuple[str, ...]:
     """Return the values that a place allows, where it allows only some."""
     section, _, key = path.rpartition(".")
-    allowed = ColumnType if path == "data.types[...]" else get_type_hints(_section_at(section)).get(key)
+    allowed = ColumnType if path == "data.types[...]" else get_type_hints(_section_at(section)).get(_bare(key))
+    if get_origin(allowed) is list:
+        (allowed,) = get_args(allowed)
     return tuple(str(option) for option in get_args(allowed) if option is not None)
+
+
+def _bare(key: str) -> str:
+    """Return a key without the place in its list."""
+    return key.partition("[")[0]
 
 
 _ENTRIES: dict[str, Any] = {"data.tables": TableSection, "data.rules": RuleSection, "data.types": ColumnType}
@@ -255,6 +289,8 @@ _SECTIONS: dict[str, type[_Section]] = {
     "learn": LearnSection,
     "learn.gates[...]": Gate,
     "serve": ServeSection,
+    "serve.auth": AuthSection,
+    "serve.tls": TlsSection,
     "monitor": MonitorSection,
     "experiment": ExperimentSection,
     "loop": LoopSection,
@@ -287,6 +323,9 @@ def _check(file: ProjectFile, where: str) -> None:
         ("loop.budget", rate, file.loop.budget),
         ("learn.budget", search_budget, file.learn.budget),
         ("data.time_zone", _time_zone, file.data.time_zone),
+        ("serve.max_body", size_bytes, file.serve.max_body),
+        ("serve.rate_limit", rate, file.serve.rate_limit),
+        ("serve.auth.leeway", duration, file.serve.auth.leeway),
         *(("loop.retrain_on", trigger, text) for text in file.loop.retrain_on),
         *((f"data.tables.{name}.tolerance", duration, table.tolerance) for name, table in file.data.tables.items()),
     ]
@@ -307,6 +346,7 @@ def _check(file: ProjectFile, where: str) -> None:
             f"a port lies between 1 and 65535, or is 0 to take a free one (value {file.serve.port})",
             where=f"{where}: serve.port",
         )
+    _check_security(file.serve, where)
     if not 0 < file.experiment.alpha < 0.5:
         raise ProjectError(
             f"alpha lies between 0 and 0.5 (value {file.experiment.alpha})", where=f"{where}: experiment.alpha"
@@ -318,6 +358,25 @@ def _check(file: ProjectFile, where: str) -> None:
                 where=f"{where}: learn.gates[{index}]",
                 fix='such as {metric = "log_loss", no_worse_than = "champion", margin = 0.01}',
             )
+
+
+def _check_security(serve: ServeSection, where: str) -> None:
+    """Raise for keys that say something together with others only."""
+    auth, tls = serve.auth, serve.tls
+    needs: list[tuple[str, object, str, object]] = [
+        ("auth.jwks", auth.jwks, "auth.issuer", auth.issuer),
+        ("auth.jwks", auth.jwks, "auth.audience", auth.audience),
+        ("auth.jwks", auth.jwks, "auth.algorithms", auth.algorithms),
+        ("auth.issuer", auth.issuer, "auth.jwks", auth.jwks),
+        ("auth.audience", auth.audience, "auth.jwks", auth.jwks),
+        ("tls.cert", tls.cert, "tls.key", tls.key),
+        ("tls.key", tls.key, "tls.cert", tls.cert),
+        ("tls.client_ca", tls.client_ca, "tls.cert", tls.cert),
+    ]
+    for key, value, other, there in needs:
+        if value is not None and not there:
+            what = f"it needs serve.{other} beside it"
+            raise ProjectError(what, where=f"{where}: serve.{key}", fix="see docs/serve-security.md")
 
 
 def _time_zone(name: str) -> ZoneInfo:
