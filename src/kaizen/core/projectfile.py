@@ -108,7 +108,7 @@ class AuthSection(_Section, frozen=True, kw_only=True, omit_defaults=True):
     jwks: str | None = None  # a file, or an https URL
     issuer: str | None = None
     audience: str | None = None
-    algorithms: list[Signature] = msgspec.field(default_factory=lambda: list[Signature](["RS256", "ES256", "EdDSA"]))
+    algorithms: list[Signature] = []  # none: RS256, ES256, EdDSA
     leeway: str = "30s"
 
 
@@ -366,7 +366,6 @@ def _check_security(serve: ServeSection, where: str) -> None:
     needs: list[tuple[str, object, str, object]] = [
         ("auth.jwks", auth.jwks, "auth.issuer", auth.issuer),
         ("auth.jwks", auth.jwks, "auth.audience", auth.audience),
-        ("auth.jwks", auth.jwks, "auth.algorithms", auth.algorithms),
         ("auth.issuer", auth.issuer, "auth.jwks", auth.jwks),
         ("auth.audience", auth.audience, "auth.jwks", auth.jwks),
         ("tls.cert", tls.cert, "tls.key", tls.key),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kaizen.core import plugins
 from kaizen.core.durations import duration, rate
@@ -17,6 +17,8 @@ from kaizen.serve.tls import Tls
 
 if TYPE_CHECKING:
     from kaizen.serve.tokens import Tokens
+
+_ALGORITHMS: Final = ("RS256", "ES256", "EdDSA")
 
 
 def guard_of(section: ServeSection, *, home: Path, state: Path) -> Guard | None:
@@ -67,10 +69,11 @@ def _tokens(auth: AuthSection, jwks: str, home: Path) -> Tokens:
         from kaizen.serve.tokens import Tokens
     except ModuleNotFoundError as err:
         raise plugins.missing(err) from err
+    algorithms = auth.algorithms or _ALGORITHMS
     return Tokens(
-        Jwks(jwks if is_url(jwks) else str(home / jwks), auth.algorithms),
+        Jwks(jwks if is_url(jwks) else str(home / jwks), algorithms),
         issuer=auth.issuer or "",
         audience=auth.audience or "",
-        algorithms=auth.algorithms,
+        algorithms=algorithms,
         leeway_s=duration(auth.leeway).total_seconds(),
     )
