@@ -112,6 +112,7 @@ class Served:
 def _project(folder: Path) -> Served:
     """Return a project's endpoint, once the bundle of every arm is proven."""
     from kaizen.bundle import keys, load
+    from kaizen.cli import hidden
     from kaizen.core.errors import DecisionError
     from kaizen.core.project import Project
     from kaizen.core.records import Bundle
@@ -124,6 +125,9 @@ def _project(folder: Path) -> Served:
             "no bundle is promoted yet, so there is nothing to serve", where=project.name, fix="kaizen learn"
         )
 
+    example = _verified(project, endpoint)
+    hidden.check(project, [project.records.get(Bundle, arm.bundle) for arm in endpoint.arms])
+
     def model(bundle: str) -> load.Model:
         return load.load(project.records.get(Bundle, bundle), project.blobs, keys.trusted(project.keys))
 
@@ -134,24 +138,27 @@ def _project(folder: Path) -> Served:
         time=project.file.data.time,
         unit=project.file.data.unit,
     )
-    return Served(sources=[source], section=project.file.serve, log=project.log, example=_verified(project, endpoint))
+    return Served(sources=[source], section=project.file.serve, log=project.log, example=example)
 
 
 def _files(
     paths: Sequence[str], folder: Path, trusted: Sequence[str] | None, signature: Path | None, log_folder: Path | None
 ) -> Served:
     """Return what files hold; where this is a project its `[serve]` counts, else the defaults."""
-    from typing import cast
-
     from kaizen.bundle.told import read_signature
-    from kaizen.cli import files
-    from kaizen.core import plugins, projectfile
+    from kaizen.cli import files, hidden
+    from kaizen.core import projectfile
+    from kaizen.core.project import Project, open_log
 
     told = None if signature is None else read_signature(signature)
     sources = files.sources(paths, trusted=trusted, signature=told)
-    declared = folder / projectfile.FILE_NAME
-    section = projectfile.read(declared).serve if declared.exists() else projectfile.ServeSection()
-    log = None if log_folder is None else cast("Log", plugins.load("log", "segments")(log_folder))
+    project = Project.open(folder) if (folder / projectfile.FILE_NAME).exists() else None
+    section = projectfile.ServeSection() if project is None else project.file.serve
+    log = None
+    if log_folder is not None:
+        if project is not None:
+            hidden.check(project, [files.bundle(source) for source in sources])
+        log = open_log(log_folder, section.log, home=folder, unit=None if project is None else project.file.data.unit)
     return Served(sources=sources, section=section, log=log, example=files.example(sources[0]))
 
 

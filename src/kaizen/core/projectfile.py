@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
+from kaizen.core import access
+from kaizen.core.access import AuthSection, TlsSection
 from kaizen.core.durations import duration, rate
 from kaizen.core.errors import ProjectError, nearest
 from kaizen.core.records import ColumnType, Task
@@ -98,26 +100,12 @@ class LearnSection(_Section, frozen=True, kw_only=True):
     group: str | None = None  # keep rows of one group on one side of a split
 
 
-Signature = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+class LogSection(_Section, frozen=True, kw_only=True):
+    """What the prediction log may not show."""
 
-
-class AuthSection(_Section, frozen=True, kw_only=True, omit_defaults=True):
-    """Who may ask: whoever shows an API key of the project, or a token of this issuer."""
-
-    api_keys: bool = False
-    jwks: str | None = None  # a file, or an https URL
-    issuer: str | None = None
-    audience: str | None = None
-    algorithms: list[Signature] = []  # none: RS256, ES256, EdDSA
-    leeway: str = "30s"
-
-
-class TlsSection(_Section, frozen=True, kw_only=True, omit_defaults=True):
-    """The certificate of the server, and whose callers it lets in."""
-
-    cert: str | None = None
-    key: str | None = None
-    client_ca: str | None = None
+    encrypt: str | None = None  # where the keys are: "env:NAME" or "file:PATH"
+    hash: list[str] = []
+    drop: list[str] = []
 
 
 class ServeSection(_Section, frozen=True, kw_only=True):
@@ -130,6 +118,7 @@ class ServeSection(_Section, frozen=True, kw_only=True):
     rate_limit: str | None = None  # of one client
     auth: AuthSection = AuthSection()
     tls: TlsSection = TlsSection()
+    log: LogSection = LogSection()
 
 
 class MonitorSection(_Section, frozen=True, kw_only=True):
@@ -279,7 +268,7 @@ def _bare(key: str) -> str:
 
 
 _ENTRIES: dict[str, Any] = {"data.tables": TableSection, "data.rules": RuleSection, "data.types": ColumnType}
-_SECTIONS: dict[str, type[_Section]] = {
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
     "": ProjectFile,
     "project": ProjectSection,
     "data": DataSection,
@@ -291,13 +280,14 @@ _SECTIONS: dict[str, type[_Section]] = {
     "serve": ServeSection,
     "serve.auth": AuthSection,
     "serve.tls": TlsSection,
+    "serve.log": LogSection,
     "monitor": MonitorSection,
     "experiment": ExperimentSection,
     "loop": LoopSection,
 }
 
 
-def _section_at(path: str) -> type[_Section]:
+def _section_at(path: str) -> type[msgspec.Struct]:
     return _SECTIONS[re.sub(r"\[.*?\]", "[...]", path)]
 
 
@@ -326,6 +316,7 @@ def _check(file: ProjectFile, where: str) -> None:
         ("serve.max_body", size_bytes, file.serve.max_body),
         ("serve.rate_limit", rate, file.serve.rate_limit),
         ("serve.auth.leeway", duration, file.serve.auth.leeway),
+        ("serve.log.encrypt", _key_source, file.serve.log.encrypt),
         *(("loop.retrain_on", trigger, text) for text in file.loop.retrain_on),
         *((f"data.tables.{name}.tolerance", duration, table.tolerance) for name, table in file.data.tables.items()),
     ]
@@ -335,7 +326,8 @@ def _check(file: ProjectFile, where: str) -> None:
         try:
             read_value(value)
         except ValueError as err:
-            raise ProjectError(f"{err} (value {value!r})", where=f"{where}: {path}") from err
+            shown = "" if read_value is _key_source else f" (value {value!r})"
+            raise ProjectError(f"{err}{shown}", where=f"{where}: {path}") from err
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", file.project.name):
         raise ProjectError(
             f"a name is lower-case letters, digits, '-' and '_' (value {file.project.name!r})",
@@ -346,7 +338,9 @@ def _check(file: ProjectFile, where: str) -> None:
             f"a port lies between 1 and 65535, or is 0 to take a free one (value {file.serve.port})",
             where=f"{where}: serve.port",
         )
-    _check_security(file.serve, where)
+    access.check(file.serve.auth, file.serve.tls, where)
+    for name in sorted({*file.serve.log.hash} & {*file.serve.log.drop}):
+        raise ProjectError(f"the column {name!r} is in hash as well as in drop", where=f"{where}: serve.log")
     if not 0 < file.experiment.alpha < 0.5:
         raise ProjectError(
             f"alpha lies between 0 and 0.5 (value {file.experiment.alpha})", where=f"{where}: experiment.alpha"
@@ -360,22 +354,10 @@ def _check(file: ProjectFile, where: str) -> None:
             )
 
 
-def _check_security(serve: ServeSection, where: str) -> None:
-    """Raise for keys that say something together with others only."""
-    auth, tls = serve.auth, serve.tls
-    needs: list[tuple[str, object, str, object]] = [
-        ("auth.jwks", auth.jwks, "auth.issuer", auth.issuer),
-        ("auth.jwks", auth.jwks, "auth.audience", auth.audience),
-        ("auth.issuer", auth.issuer, "auth.jwks", auth.jwks),
-        ("auth.audience", auth.audience, "auth.jwks", auth.jwks),
-        ("tls.cert", tls.cert, "tls.key", tls.key),
-        ("tls.key", tls.key, "tls.cert", tls.cert),
-        ("tls.client_ca", tls.client_ca, "tls.cert", tls.cert),
-    ]
-    for key, value, other, there in needs:
-        if value is not None and not there:
-            what = f"it needs serve.{other} beside it"
-            raise ProjectError(what, where=f"{where}: serve.{key}", fix="see docs/serve-security.md")
+def _key_source(text: str) -> None:
+    if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", text):
+        # The value is left out: what stands here by mistake may be the key itself.
+        raise ValueError('write where the key is: "env:NAME" or "file:PATH"')
 
 
 def _time_zone(name: str) -> ZoneInfo:
