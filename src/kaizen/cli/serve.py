@@ -45,6 +45,7 @@ def command(
     from kaizen.core.project import Project
     from kaizen.core.records import Bundle
     from kaizen.serve.app import Server
+    from kaizen.serve.models import EndpointSource
 
     project = Project.open(folder)
     endpoint = project.endpoint()
@@ -58,15 +59,18 @@ def command(
     def model(bundle: str) -> load.Model:
         return load.load(project.records.get(Bundle, bundle), project.blobs, keys.trusted(project.keys))
 
-    server = Server(
+    source = EndpointSource(
         name=project.name,
-        host=host or project.file.serve.host,
-        port=project.file.serve.port if port is None else port,
         endpoint=project.endpoint,
         load=model,
-        log=project.log,
         time=project.file.data.time,
         unit=project.file.data.unit,
+    )
+    server = Server(
+        [source],
+        host=host or project.file.serve.host,
+        port=project.file.serve.port if port is None else port,
+        log=project.log,
         clock=project.clock,
         durability=project.file.serve.durability,
         grpc_port=grpc_port,
