@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class Process:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.popen = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.serve.small", str(folder)],
+            [sys.executable, "-W", "error", "-m", _program(environment), str(folder)],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
@@ -85,6 +85,10 @@ class Process:
         if self.popen.poll() is None:
             self.popen.kill()
         self.popen.communicate(timeout=10)
+
+
+def _program(environment: Mapping[str, str]) -> str:
+    return "tests.serve.several" if "WORKERS" in environment else "tests.serve.small"
 
 
 def read_all(stream: socket.socket) -> bytes:
