@@ -22,7 +22,7 @@ from typing import Final
 from kaizen.bundle import manifest
 from kaizen.bundle.allowed import fields
 from kaizen.core.errors import BundleError
-from kaizen.graph.run import optimize
+from kaizen.graph.run import Session, optimize
 
 logger = logging.getLogger("kaizen.bundle")
 
@@ -81,6 +81,12 @@ class Shelf:
         with (self._folder / f"{key}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def session(graph: bytes, key: str, shelf: Shelf | None, output: str | None = None) -> Session:
+    """Return a session on a verified graph, with its weights shared where there is a shelf and it is worth it."""
+    shared = None if shelf is None else shelf.graph(key, lambda: graph)
+    return Session(graph, output) if shared is None else Session(shared, output, is_optimized=True)
 
 
 def dense_bytes(graph: bytes) -> int:

@@ -1,14 +1,19 @@
-"""`kaizen serve`: the serving side on one screen: the project's endpoint, its bundles, its log, one server.
+"""`kaizen serve`: the serving side on one screen: endpoints, their bundles, a log, one server.
 
 records ──► endpoint ──► bundles, verified ──► server ──► answers
-                                                 └──► prediction log
+files ───► bundle or graph, trusted ──────────►  └──► prediction log
+
+With `--workers` a supervisor does none of this: each worker does, with a seat beside the others.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,34 +22,136 @@ import click
 from kaizen.cli.output import print_json, project_options
 
 if TYPE_CHECKING:
+    from kaizen.bundle.shelf import Shelf
+    from kaizen.core.ports import Log
     from kaizen.core.project import Project
+    from kaizen.core.projectfile import ServeSection
     from kaizen.core.records import Endpoint
+    from kaizen.serve.models import EndpointSource
+    from kaizen.serve.seat import Seat
 
 
 @click.command()
+@click.argument("paths", nargs=-1, metavar="[[NAME=]PATH]...")
 @click.option("--host", help="Default: the project's.")
 @click.option("--port", type=int, help="Default: the project's.")
 @click.option("--grpc-port", type=int, help="Answer gRPC here as well. Needs the extra [grpc]. Default: off.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer. Default: the project's, or 1.")
+@click.option("--trust", is_flag=True, help="Serve files that no known key has signed: you know where they come from.")
+@click.option("--trust-key", multiple=True, metavar="KEY", help="A public key (hex) whose bundles are served.")
+@click.option(
+    "--signature",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON that says what an .onnx file does not: the names of its columns, which output is the answer.",
+)
+@click.option(
+    "--log", "log_folder", type=click.Path(file_okay=False, path_type=Path), help="Where files' predictions are kept."
+)
 @click.option("--stop-with-parent", is_flag=True, help="Stop when standard input ends: when whoever started this ends.")
 @project_options
 def command(
+    paths: tuple[str, ...],
     host: str | None,
     port: int | None,
     grpc_port: int | None,
+    workers: int | None,
+    trust: bool,  # noqa: FBT001
+    trust_key: tuple[str, ...],
+    signature: Path | None,
+    log_folder: Path | None,
     stop_with_parent: bool,  # noqa: FBT001
     folder: Path,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Serve the project's endpoint until stopped; a new revision of it is swapped in without a pause.
+    """Serve the project's endpoint, or the bundles and .onnx files at some paths, until stopped.
 
-    A bundle that is corrupted, unsigned or signed by an unknown key is refused: at the start with exit code 1,
-    later by going on with the revision that serves.
+    A new revision of the endpoint is swapped in without a pause. A bundle that is corrupted, unsigned or signed by
+    an unknown key is refused: at the start with exit code 1, later by going on with the revision that serves.
     """
+    if not paths:
+        _refuse_file_options(trust=trust, trust_key=trust_key, signature=signature, log=log_folder)
+    section = _section(folder, is_needed=not paths)
+    host, port = host or section.host, section.port if port is None else port
+    seat = _seat(workers or section.workers, host, port, grpc_port, folder, stop_with_parent=stop_with_parent)
+
+    from kaizen.serve.app import Server  # only now: a supervisor imports little
+
+    shelf = _shelf(seat)
+    if paths:
+        trusting = None if trust else [*trust_key, *_known_keys(folder)]
+        served = _files(paths, trusting, signature, log_folder, shelf)
+    else:
+        served = _project(folder, shelf)
+    server = Server(
+        served.sources,
+        host=host,
+        port=port,
+        log=served.log,
+        durability=section.durability,
+        grpc_port=grpc_port,
+        stop_with_parent=stop_with_parent and seat is None,
+        seat=seat,
+    )
+    _log_to_stderr()
+    server.serve_forever(ready=lambda: _ready(served, server.host, server.port, server.grpc_port, as_json=as_json))
+
+
+def _section(folder: Path, *, is_needed: bool) -> ServeSection:
+    """Return what a project declares; the defaults where there is none and none is needed."""
+    from kaizen.core import projectfile
+
+    declared = folder / projectfile.FILE_NAME
+    return projectfile.read(declared).serve if is_needed or declared.exists() else projectfile.ServeSection()
+
+
+def _seat(
+    workers: int, host: str, port: int, grpc_port: int | None, folder: Path, *, stop_with_parent: bool
+) -> Seat | None:
+    """Return the seat of this process among several workers, None where it is the only one."""
+    if workers == 1:
+        return None
+    from kaizen.core import project, projectfile
+    from kaizen.serve.workers import supervise
+
+    _log_to_stderr()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kaizen"
+    is_project = (folder / projectfile.FILE_NAME).exists()
+    shared = (folder / project.STATE_FOLDER if is_project else cache) / "shared"
+    return supervise(
+        workers, host=host, port=port, grpc_port=grpc_port, folder=shared, stop_with_parent=stop_with_parent
+    )
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+
+def _shelf(seat: Seat | None) -> Shelf | None:
+    from kaizen.bundle.shelf import Shelf
+
+    return None if seat is None or seat.folder is None else Shelf(seat.folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What a server is made of, wherever it comes from; `example` is the body of a request to try."""
+
+    sources: Sequence[EndpointSource]
+    log: Log | None
+    example: bytes | None
+
+    @property
+    def names(self) -> list[str]:
+        """The endpoints."""
+        return [source.name for source in self.sources]
+
+
+def _project(folder: Path, shelf: Shelf | None) -> Served:
+    """Return a project's endpoint, once the bundle of every arm is proven."""
     from kaizen.bundle import keys, load
     from kaizen.core.errors import DecisionError
     from kaizen.core.project import Project
     from kaizen.core.records import Bundle
-    from kaizen.serve.app import Server
     from kaizen.serve.models import EndpointSource
 
     project = Project.open(folder)
@@ -54,10 +161,8 @@ def command(
             "no bundle is promoted yet, so there is nothing to serve", where=project.name, fix="kaizen learn"
         )
 
-    example = _verified(project, endpoint)
-
     def model(bundle: str) -> load.Model:
-        return load.load(project.records.get(Bundle, bundle), project.blobs, keys.trusted(project.keys))
+        return load.load(project.records.get(Bundle, bundle), project.blobs, keys.trusted(project.keys), shelf)
 
     source = EndpointSource(
         name=project.name,
@@ -66,22 +171,41 @@ def command(
         time=project.file.data.time,
         unit=project.file.data.unit,
     )
-    server = Server(
-        [source],
-        host=host or project.file.serve.host,
-        port=project.file.serve.port if port is None else port,
-        log=project.log,
-        clock=project.clock,
-        durability=project.file.serve.durability,
-        grpc_port=grpc_port,
-        stop_with_parent=stop_with_parent,
-    )
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    server.serve_forever(
-        ready=lambda: _ready(
-            server.host, server.port, project.name, example, grpc_port=server.grpc_port, as_json=as_json
-        )
-    )
+    return Served(sources=[source], log=project.log, example=_verified(project, endpoint))
+
+
+def _files(
+    paths: Sequence[str],
+    trusted: Sequence[str] | None,
+    signature: Path | None,
+    log_folder: Path | None,
+    shelf: Shelf | None,
+) -> Served:
+    """Return what files hold."""
+    from typing import cast
+
+    from kaizen.bundle.told import read_signature
+    from kaizen.cli import files
+    from kaizen.core import plugins
+
+    told = None if signature is None else read_signature(signature)
+    sources = files.sources(paths, trusted=trusted, signature=told, shelf=shelf)
+    log = None if log_folder is None else cast("Log", plugins.load("log", "segments")(log_folder))
+    return Served(sources=sources, log=log, example=files.example(sources[0]))
+
+
+def _known_keys(folder: Path) -> Sequence[str]:
+    from kaizen.bundle import keys
+    from kaizen.core import projectfile
+    from kaizen.core.project import Project
+
+    return sorted(keys.trusted(Project.open(folder).keys)) if (folder / projectfile.FILE_NAME).exists() else []
+
+
+def _refuse_file_options(**given: object) -> None:
+    for name, value in given.items():
+        if value:
+            raise click.UsageError(f"--{name.replace('_', '-')} is for files: kaizen serve PATH")
 
 
 def _verified(project: Project, endpoint: Endpoint) -> bytes | None:
@@ -100,16 +224,20 @@ def _verified(project: Project, endpoint: Endpoint) -> bytes | None:
     return msgspec.json.encode({"rows": examples[:1]}) if examples else None
 
 
-def _ready(host: str, port: int, name: str, example: bytes | None, *, grpc_port: int | None, as_json: bool) -> None:
+def _ready(served: Served, host: str, port: int, grpc_port: int | None, *, as_json: bool) -> None:
     url = f"http://{host}:{port}"
+    names = served.names
     beside = {} if grpc_port is None else {"grpc": f"{host}:{grpc_port}"}
     if as_json:
-        print_json({"endpoint": name, "url": url} | beside)
+        print_json({"endpoint": names[0], "endpoints": names, "url": url} | beside)
         sys.stdout.flush()
-    else:
-        click.echo(f"Serving {name} on {url}  (POST /v1/predict, POST /v1/feedback, GET /healthz, GET /v2)")
-        if beside:
-            click.echo(f"gRPC on {beside['grpc']}  (Open Inference Protocol v2)")
-        if example is not None:
-            click.echo(f"Try: curl {url}/v1/predict -d {shlex.quote(example.decode())}")
-        click.echo(f"In a browser: {url}/docs")
+        return
+    asked = "/v1/predict" if len(names) == 1 else f"/v1/predict/{names[0]}"
+    click.echo(f"Serving {', '.join(names)} on {url}  (POST {asked}, POST /v1/feedback, GET /healthz, GET /v2)")
+    if beside:
+        click.echo(f"gRPC on {beside['grpc']}  (Open Inference Protocol v2)")
+    if served.log is None:
+        click.echo("Nothing is logged and no label is taken: --log FOLDER keeps them")
+    if served.example is not None:
+        click.echo(f"Try: curl {url}{asked} -d {shlex.quote(served.example.decode())}")
+    click.echo(f"In a browser: {url}/docs{'' if len(names) == 1 else f'/{names[0]}'}")

@@ -103,6 +103,7 @@ class ServeSection(_Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     durability: Literal["os", "disk"] = "os"
+    workers: int = 1  # processes that share the port and the weights
 
 
 class MonitorSection(_Section, frozen=True, kw_only=True):
@@ -306,6 +307,11 @@ def _check(file: ProjectFile, where: str) -> None:
         raise ProjectError(
             f"a port lies between 1 and 65535, or is 0 to take a free one (value {file.serve.port})",
             where=f"{where}: serve.port",
+        )
+    if not 1 <= file.serve.workers <= 64:
+        raise ProjectError(
+            f"a server has 1 to 64 workers, about one a core (value {file.serve.workers})",
+            where=f"{where}: serve.workers",
         )
     if not 0 < file.experiment.alpha < 0.5:
         raise ProjectError(

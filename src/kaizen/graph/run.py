@@ -22,6 +22,8 @@ class Session:
     ----------
     graph
         The bytes of an ONNX model, or its file.
+    output
+        Which output `run` returns; None: the first.
     is_optimized
         The file is one of `optimize`: it is run as it is, with its weights mapped from the file beside it.
 
@@ -31,17 +33,17 @@ class Session:
         The graph cannot be loaded.
     """
 
-    def __init__(self, graph: bytes | Path, *, is_optimized: bool = False) -> None:
+    def __init__(self, graph: bytes | Path, output: str | None = None, *, is_optimized: bool = False) -> None:
         options = _options()
         if is_optimized:  # a second pass could find more to fuse, and answers would no longer be those of the first
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._session = _load(graph, options)
         self.inputs: tuple[str, ...] = tuple(node.name for node in self._session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(node.name for node in self._session.get_outputs())
-        self._first_output = list(self.outputs[:1])
+        self._first_output = list(self.outputs[:1]) if output is None else [output]
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Return the (first) output, (rows, columns), of these inputs; raise `FeatureError` if they do not fit."""
+        """Return the output, (rows, columns), of these inputs; raise `FeatureError` if they do not fit."""
         try:
             answer: NDArray[Any] = self._session.run(self._first_output, feeds)[0]
         except Exception as err:

@@ -75,7 +75,7 @@ def supervise(
         In the supervisor, once all workers have ended: 0 if they ended well.
     """
     supervisor = _Supervisor(workers, host, port, grpc_port, stop_with_parent=stop_with_parent)
-    own, alive = (None, -1) if folder is None else _own_folder(folder)
+    own, alive = (None, -1) if folder is None else _own_folder_or_none(folder)
     seat = supervisor.run(own)
     if seat is not None:
         return seat
@@ -295,6 +295,14 @@ class _Supervisor:
         for each in self._running.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(each.pid, number)
+
+
+def _own_folder_or_none(parent: Path) -> tuple[Path | None, int]:
+    try:
+        return _own_folder(parent)
+    except OSError as err:  # a home that may not be written to, say: it is only memory that is lost by that
+        logger.warning("weights not shared folder=%s reason=%s", parent, err.strerror or err)
+        return None, -1
 
 
 def _own_folder(parent: Path) -> tuple[Path, int]:
