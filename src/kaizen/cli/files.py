@@ -23,7 +23,7 @@ from kaizen.bundle.shelf import Shelf
 from kaizen.bundle.told import ForeignSignature
 from kaizen.core import projectfile
 from kaizen.core.errors import BundleError
-from kaizen.core.records import Arm, Endpoint
+from kaizen.core.records import Arm, Bundle, Endpoint
 from kaizen.serve.generation import Model
 from kaizen.serve.models import EndpointSource
 from kaizen.serve.told import told
@@ -100,6 +100,13 @@ def example(of: EndpointSource) -> bytes | None:
     record = of.endpoint()
     examples, _ = told(None if record is None else of.load(record.champion.bundle))
     return msgspec.json.encode({"rows": examples[:1]}) if examples else None
+
+
+def bundle(of: EndpointSource) -> Bundle:
+    """Return the bundle of what `source` made."""
+    record = of.endpoint()
+    assert record is not None
+    return of.load(record.champion.bundle).bundle
 
 
 def _load(

@@ -79,7 +79,7 @@ def command(
     shelf = _shelf(seat)
     if paths:
         trusting = None if trust else [*trust_key, *_known_keys(folder)]
-        served = _files(paths, trusting, signature, log_folder, shelf)
+        served = _files(paths, folder, trusting, signature, log_folder, shelf)
     else:
         served = _project(folder, shelf)
     server = Server(
@@ -149,6 +149,7 @@ class Served:
 def _project(folder: Path, shelf: Shelf | None) -> Served:
     """Return a project's endpoint, once the bundle of every arm is proven."""
     from kaizen.bundle import keys, load
+    from kaizen.cli import hidden
     from kaizen.core.errors import DecisionError
     from kaizen.core.project import Project
     from kaizen.core.records import Bundle
@@ -161,6 +162,9 @@ def _project(folder: Path, shelf: Shelf | None) -> Served:
             "no bundle is promoted yet, so there is nothing to serve", where=project.name, fix="kaizen learn"
         )
 
+    example = _verified(project, endpoint)
+    hidden.check(project, [project.records.get(Bundle, arm.bundle) for arm in endpoint.arms])
+
     def model(bundle: str) -> load.Model:
         return load.load(project.records.get(Bundle, bundle), project.blobs, keys.trusted(project.keys), shelf)
 
@@ -171,26 +175,32 @@ def _project(folder: Path, shelf: Shelf | None) -> Served:
         time=project.file.data.time,
         unit=project.file.data.unit,
     )
-    return Served(sources=[source], log=project.log, example=_verified(project, endpoint))
+    return Served(sources=[source], log=project.log, example=example)
 
 
 def _files(
     paths: Sequence[str],
+    folder: Path,
     trusted: Sequence[str] | None,
     signature: Path | None,
     log_folder: Path | None,
     shelf: Shelf | None,
 ) -> Served:
-    """Return what files hold."""
-    from typing import cast
-
+    """Return what files hold; where this is a project, what its log hides is hidden."""
     from kaizen.bundle.told import read_signature
-    from kaizen.cli import files
-    from kaizen.core import plugins
+    from kaizen.cli import files, hidden
+    from kaizen.core import projectfile
+    from kaizen.core.project import Project, open_log
 
     told = None if signature is None else read_signature(signature)
     sources = files.sources(paths, trusted=trusted, signature=told, shelf=shelf)
-    log = None if log_folder is None else cast("Log", plugins.load("log", "segments")(log_folder))
+    project = Project.open(folder) if (folder / projectfile.FILE_NAME).exists() else None
+    log = None
+    if log_folder is not None:
+        if project is not None:
+            hidden.check(project, [files.bundle(source) for source in sources])
+        section = projectfile.LogSection() if project is None else project.file.serve.log
+        log = open_log(log_folder, section, home=folder, unit=None if project is None else project.file.data.unit)
     return Served(sources=sources, log=log, example=files.example(sources[0]))
 
 

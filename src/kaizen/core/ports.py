@@ -104,7 +104,8 @@ class Log(Protocol):
     anything is written behind it, and what was whole stays. Within a kind, the batches of one handle come back in
     the order they were appended, and so do those of handles that append one after the other. Of handles that append
     at the same time each keeps its own order; how theirs interleave is open, but the same in every scan of the same
-    rows, before and after `compact`.
+    rows, before and after `compact`. Batches come back less what the project declares as hidden: a column is then
+    absent, or is there under another name.
     """
 
     def append(self, batch: PredictionBatch | LabelBatch) -> None:
@@ -128,7 +129,7 @@ class Log(Protocol):
         ...
 
     def compact(self) -> int:
-        """Rewrite sealed segments as Parquet; return how many. What a scan yields does not change."""
+        """Rewrite sealed segments for reading; return how many. What a scan yields does not change."""
         ...
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from kaizen.adapters.log import compacted as parquet
 from kaizen.adapters.log import frames, lanes
+from kaizen.adapters.log.cipher import Key, Keyring
 from kaizen.adapters.log.segments import SegmentLog
 from kaizen.core.clock import from_us
 from kaizen.core.errors import StoreError
@@ -405,3 +406,16 @@ def test_a_range_is_the_rows_of_that_range_in_order_before_and_after_compaction(
         if turn == 0:
             log.compact()
     log.close()
+
+
+def test_an_encrypted_segment_cannot_take_the_place_of_one_of_another_lane(tmp_path):
+    keys = Keyring((Key(b"i" * 8, b"s" * 32),), "here")
+    logs = [SegmentLog(tmp_path, keys=keys) for _ in range(2)]
+    for number, log in enumerate(logs):
+        log.append(labels([f"of-{number}"], [1]))
+    assert _ids(SegmentLog(tmp_path, keys=keys)) == ["of-0", "of-1"]
+    for log in logs:
+        log.close()
+    (tmp_path / "writer-2" / "00000001.log").replace(tmp_path / "00000001.log")
+    with pytest.raises(StoreError, match="is not what was written there"):
+        _ids(SegmentLog(tmp_path, keys=keys))

@@ -38,6 +38,11 @@ def lanes(root: Path) -> list[Path]:
     return [root, *(lane(root, number) for number in found)]
 
 
+def known_as(path: Path) -> str:
+    """Return the name of a file of a lane that no file of another lane has."""
+    return f"{path.parent.name}/{path.name}" if _LANE.fullmatch(path.parent.name) else path.name
+
+
 def take(root: Path) -> tuple[Path, int]:
     """Take the first lane that nobody holds: return its folder, which is made, and the lock, which holds it."""
     for number in range(1, MOST + 1):
