@@ -50,6 +50,13 @@ def goal(name: str, reached: float, bound: float, *, least: bool = False, unit: 
     print(line, flush=True)
 
 
+def failed(name: str, why: str) -> None:
+    """Print that there is no figure, and why."""
+    line = f"  FAILED   {name}: {why}"
+    _GOALS.append(line)
+    print(line, flush=True)
+
+
 def figure(name: str, text: str) -> None:
     """Print a figure that has no goal."""
     line = f"  figure   {name}: {text}"

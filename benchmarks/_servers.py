@@ -169,7 +169,7 @@ def load(
     told = {"content-type": "application/json", **(headers or {})}
     lines = [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in told.items()]
     script.write_text(_LUA.replace("BODY", str(folder / "body")).replace("HEADERS", "\n".join(lines)))
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script)]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script)]
     if shutil.which("taskset"):
         command = ["taskset", "-c", str(LOAD_CORE), *command]
     before = server.cpu_s()

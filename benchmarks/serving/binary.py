@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
-from _report import arguments, goal, machine, table
+from _report import arguments, failed, goal, machine, table
 from _servers import Running
 
 from serving.stage import Asked, Runs, Stage, staged
@@ -119,7 +119,7 @@ def _print(every: list[Asked], found: dict[str, Runs], batch: int) -> None:
     ]
     table(("form", "rows", "bytes", "rows/s", "CPU us/row", "p50 ms", "of JSON tensors", "errors"), shown)
     if any(runs.errors for runs in found.values()):
-        print("  FAILED   binary tensors: some answers were errors")
+        failed(f"binary times JSON tensors, {batch} rows", "some answers were errors")
         return
     for form in ("JSON tensors", "plain rows"):
         ratio = found["binary tensors"].of("rate") / found[form].of("rate")
