@@ -14,6 +14,7 @@ from kaizen.core.records import Arm, Bundle, Column, Endpoint
 from kaizen.graph.frame import Feeds
 from kaizen.serve.reader import Reader, union
 from kaizen.serve.router import Router
+from kaizen.serve.told import told
 
 _WARM_ROWS: Final = 64
 _FORGET: Final = 0.05  # weight of the newest batch in the cost of a row
@@ -69,8 +70,8 @@ class LiveArm:
         return self._fixed_s + self._row_s * rows
 
     def warm_up(self) -> None:
-        """Run the model on rows of missing values, which every model takes; learn the cost from the second runs."""
-        one, many = self.reader.missing(1), self.reader.missing(_WARM_ROWS)
+        """Run the model on its own examples, else on rows of missing values; learn the cost from the second runs."""
+        one, many = self._warm_rows(1), self._warm_rows(_WARM_ROWS)
         for feeds in (one, many):
             outputs = self.score(feeds)
             rows = 1 if feeds is one else _WARM_ROWS
@@ -79,6 +80,14 @@ class LiveArm:
         self._fixed_s = min(_seconds(self.model.run, self._selected(one)) for _ in range(3))
         many_s = min(_seconds(self.model.run, self._selected(many)) for _ in range(2))
         self._row_s = max(0.0, many_s - self._fixed_s) / (_WARM_ROWS - 1)
+
+    def _warm_rows(self, rows: int) -> Feeds:
+        examples, _ = told(self.model)
+        if not examples:
+            return self.reader.missing(rows)
+        columns = [column.name for column in self.reader.columns]
+        wanted = [{name: example.get(name) for name in columns} for example in examples]
+        return self.reader.pack([self.reader.read_carefully([wanted[i % len(wanted)] for i in range(rows)])])
 
     def _selected(self, feeds: Feeds) -> Feeds:
         if self._selection is None:
