@@ -19,6 +19,7 @@ from serving.stage import TREES, Asked, Runs, Stage, staged
 
 GOALS: Final = {"FastAPI": 4.0, "MLServer": 12.0, "LitServe": 20.0, "BentoML": 40.0, "MLflow": 100.0}
 CONNECTIONS: Final = (64, 1)
+ALONE: Final = ("nginx", "kaizen", "FastAPI")  # with one connection: BentoML's batcher counts being stopped as waiting
 
 
 def main() -> None:
@@ -46,7 +47,8 @@ def measure(stage: Stage) -> None:
                 if asked is not None:
                     started.append(asked.server)
                     every.append(asked)
-            found = {n: stage.in_turn(every, connections=n) for n in CONNECTIONS}
+            few = [asked for asked in every if asked.server.name in ALONE]
+            found = {n: stage.in_turn(every if n > 1 else few, connections=n) for n in CONNECTIONS}
         finally:
             for server in started:
                 server.stop()

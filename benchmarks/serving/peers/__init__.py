@@ -8,8 +8,8 @@
 | BentoML | `bentoml serve`, one worker, adaptive batching, no access log             |
 | MLflow  | `mlflow models serve --env-manager local`, one worker, a signature        |
 
-All of them run the graph that kaizen serves, in ONNX Runtime with one thread: faster than the model's own library
-is on one row, and a difference of servers alone. None makes ids, keeps a log or counts rows. Where pip finds
+All of them run the graph that kaizen serves, in ONNX Runtime with one thread, so what differs is the server and
+nothing else. None makes ids, keeps a log or counts rows. Where pip finds
 nothing that installs, the peer is skipped and that is said; a figure is never made up.
 """
 
