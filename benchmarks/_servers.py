@@ -20,6 +20,7 @@ from typing import Any
 BIN = Path(sys.executable).parent
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
+_BEGUN = 19  # where /proc/PID/stat has the start of a process, counted from its state
 _NGINX = """
 worker_processes 1; daemon off; pid nginx.pid; error_log stderr crit;
 events {{ worker_connections 1024; }}
@@ -89,7 +90,7 @@ class Running:
 
     def cpu_s(self) -> float:
         """Return the CPU seconds that it and its children have used."""
-        return sum(self._family().values()) / os.sysconf("SC_CLK_TCK")
+        return sum(_stat(pid, 11) + _stat(pid, 12) for pid in self._family()) / os.sysconf("SC_CLK_TCK")
 
     def peak_mib(self) -> float:
         """Return the most memory that it has had resident, MiB."""
@@ -97,15 +98,21 @@ class Running:
         return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
 
     def stop(self) -> None:
-        """End it and wait for its end."""
+        """End it and all that it started, and wait for its end."""
+        family = self._family()
         if self.process.poll() is None:
             self.resume()
             self.process.terminate()
         try:
             self.process.wait(timeout=40)
         except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
+            self.process.kill()
             self.process.wait()
+        time.sleep(0.2)
+        for pid, begun in family.items():  # some leave their workers behind
+            if _stat(pid, _BEGUN) == begun:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self._said.close()
 
     def _signal(self, number: int) -> None:
@@ -114,8 +121,8 @@ class Running:
                 os.kill(pid, number)
 
     def _family(self) -> dict[int, int]:
-        """Return the clock ticks that it and those descended from it have used, by process."""
-        used: dict[int, int] = {}
+        """Return it and those descended from it, each with when it began."""
+        begun: dict[int, int] = {}
         parents: dict[int, int] = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -124,14 +131,22 @@ class Running:
                 continue  # it ended meanwhile
             pid = int(stat.parent.name)
             parents[pid] = self.process.pid if int(fields[3]) == self.process.pid else int(fields[1])  # by the session
-            used[pid] = int(fields[11]) + int(fields[12])
+            begun[pid] = int(fields[_BEGUN])
 
         def is_ours(pid: int) -> bool:
             while pid > 1 and pid != self.process.pid:
                 pid = parents.get(pid, 0)
             return pid == self.process.pid
 
-        return {pid: ticks for pid, ticks in used.items() if is_ours(pid)}
+        return {pid: at for pid, at in begun.items() if is_ours(pid)}
+
+
+def _stat(pid: int, field: int) -> int:
+    """Return a figure of a process, counted from its state; 0 if it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[field])
+    except OSError:
+        return 0
 
 
 def kaizen(folder: Path, env: Mapping[str, str] | None = None) -> Running:
