@@ -159,6 +159,7 @@ def main() -> None:
         durability=msgspec.convert(os.environ.get("DURABILITY", "os"), Durability),
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
         grpc_port=int(os.environ["GRPC_PORT"]) if "GRPC_PORT" in os.environ else None,
+        deadline_s=float(os.environ.get("DEADLINE_S", "1")) or None,
         stop_with_parent=True,
     )
     uvloop.run(server.run(lambda: print(server.port, server.grpc_port or 0, flush=True)))

@@ -41,6 +41,7 @@ def command(
     later by going on with the revision that serves.
     """
     from kaizen.bundle import keys, load
+    from kaizen.core.durations import duration
     from kaizen.core.errors import DecisionError
     from kaizen.core.project import Project
     from kaizen.core.records import Bundle
@@ -69,6 +70,7 @@ def command(
         unit=project.file.data.unit,
         clock=project.clock,
         durability=project.file.serve.durability,
+        deadline_s=duration(project.file.serve.deadline).total_seconds() or None,
         grpc_port=grpc_port,
         stop_with_parent=stop_with_parent,
     )

@@ -103,6 +103,7 @@ class ServeSection(_Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     durability: Literal["os", "disk"] = "os"
+    deadline: str = "1s"  # of requests that do not say; 0s: none
 
 
 class MonitorSection(_Section, frozen=True, kw_only=True):
@@ -281,6 +282,7 @@ def _check(file: ProjectFile, where: str) -> None:
     checks = [
         ("data.label_delay", duration, file.data.label_delay),
         ("data.max_age", duration, file.data.max_age),
+        ("serve.deadline", duration, file.serve.deadline),
         ("monitor.max_false_pages", rate, file.monitor.max_false_pages),
         ("monitor.window", duration, file.monitor.window),
         ("loop.cooldown", duration, file.loop.cooldown),

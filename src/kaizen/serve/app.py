@@ -67,6 +67,8 @@ class Server:
         What one client may ask.
     grpc_port
         Where to listen for gRPC, which needs the extra `[grpc]`; 0 takes a free one, None leaves it out.
+    deadline_s
+        When a request with few rows must be answered that does not say, after it arrived; None: whenever.
     stop_with_parent
         Stop when standard input ends: its other end was held by a process that is gone.
 
@@ -92,6 +94,7 @@ class Server:
         durability: Durability = "os",
         limits: Limits | None = None,
         grpc_port: int | None = None,
+        deadline_s: float | None = 1.0,
         stop_with_parent: bool = False,
     ) -> None:
         self.name = name
@@ -106,6 +109,7 @@ class Server:
         self._clock = clock or SystemClock()
         self._durability = durability
         self._limits = limits or Limits()
+        self._deadline_s = deadline_s
         self._stop_with_parent = stop_with_parent
         self._current: tuple[Generation, RowDecoder] | None = None
         self._draining = False
@@ -143,7 +147,14 @@ class Server:
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="kaizen-read")
         self._commit = Commit(self._log, self._durability, loop.call_later, loop.call_soon_threadsafe)
         self.scoring = Scoring(
-            self._log, self._commit, self._clock, loop.call_soon, loop.call_soon_threadsafe, self._thread
+            self._log,
+            self._commit,
+            self._clock,
+            loop.call_soon,
+            loop.call_soon_threadsafe,
+            loop.call_later,
+            self._thread,
+            deadline_s=self._deadline_s,
         )
         self._swap = Swap(self._endpoint, self._load, self._switch)
         self._aside = Aside(self._reading, loop.call_soon_threadsafe)

@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Request] = deque()  # requests without a sent answer, oldest first
         self._between = True  # no request is half-read
         self._closing = False  # an answer that closes is on its way: what comes in is thrown away
-        self._lost = False
+        self.lost = False
         self._held = False  # the client does not read its answers, so nothing more is read from it
         self._heard = True  # since the last tick
         self._quiet_s = 0
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's signature)
         """Forget the client; answers that are still due go nowhere."""
-        self._lost = True
+        self.lost = True
         self._listener.connections.discard(self)
         self._listener.waiting -= len(self._queue)
         self._listener.buffered_bytes -= self._body_bytes
@@ -245,12 +245,12 @@ class Connection(asyncio.Protocol):
         except Exception:
             logger.exception("failed route=%s request_id=%s", head.route.name, head.request_id.decode("latin-1"))
             request.refuse(RequestError("an error inside the server; its log says more", status=500))
-        if len(self._queue) > self._limits.pipelined and not self._lost:
+        if len(self._queue) > self._limits.pipelined and not self.lost:
             self._transport.pause_reading()
 
     def answer(self, request: Request, status: int, body: bytes, content_type: bytes, extra: bytes) -> None:
         """Write an answer, behind those that were asked for before it."""
-        if self._lost:
+        if self.lost:
             return
         head = request.head
         last = not head.keep_alive or self._listener.draining
@@ -281,7 +281,7 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         # A socket closed with unread input resets, and the client may never see the answer: say "no more"
         # first, throw away what still comes, and close when the client does or at the next but one tick.
-        if self._between or self._lost:
+        if self._between or self.lost:
             self._transport.close()
             return
         self._closing = True
