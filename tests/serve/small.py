@@ -4,8 +4,8 @@
 
 The folder holds `endpoint.json` (an Endpoint; written again for a swap) and, once it serves, `log/`. A bundle's id
 is its recipe: ``sum-1`` adds up the numbers of a row, times 1, minus the length of its text; ``slow-…`` does so
-in 1 ms a row; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665. Every model chokes on 666 and
-answers NaN to 667.
+in 1 ms a row, ``crawl-…`` in 10; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665. Every model
+chokes on 666 and answers NaN to 667.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class SmallModel:
             raise ValueError("choked")
         if self.kind == "weak" and (numbers == 665).any():
             raise ValueError("choked")
-        if self.kind == "slow":
-            time.sleep(0.001 * len(numbers))
+        if self.kind in ("slow", "crawl"):
+            time.sleep((0.001 if self.kind == "slow" else 0.01) * len(numbers))
         lengths = np.array([len(text) for text in strings[:, 1]])
         answers: NDArray[np.float64] = np.nansum(numbers, axis=1) * self.factor - lengths
         answers[(numbers == 667).any(axis=1)] = np.nan

@@ -170,7 +170,7 @@ class Server:
         self.port = self._socket.sockets[0].getsockname()[1]
         if self._grpc is not None and self.grpc_port is not None:
             self.grpc_port = await self._grpc.start(self.host, self.grpc_port)
-        self._ticker = loop.call_later(1.0, self._tick)
+        self._begin_tick()
         self._swap.start()
 
     def stop(self) -> None:
@@ -272,6 +272,11 @@ class Server:
 
     def _tick(self) -> None:
         self._listener.tick()
+        self.scoring.lag_s = max(0.0, self._loop.time() - self._tick_due)
+        self._begin_tick()
+
+    def _begin_tick(self) -> None:
+        self._tick_due = self._loop.time() + 1.0
         self._ticker = self._loop.call_later(1.0, self._tick)
 
     def _wait_for_parent(self) -> None:

@@ -112,11 +112,15 @@ class Batcher(Generic[J, R]):
             raise self._overload(f"{queued} rows wait already", lane)
         if deadline_ns == NEVER or not (self._busy or lanes.charged_ns):
             return
+        row_ns = cost.row_ns + lanes.around_ns
+        room = deadline_ns - now - cost.fixed_ns - cost.slack_ns - row_ns * rows
+        if self._busy:
+            room -= self._rest_ns(now)
+        if lanes.charged_ns + row_ns * lanes.max_rows <= room:  # behind all that waits, in the largest batch
+            return
         # In a queue as many come behind a job as were before it, and its batch takes them with it.
         beside = min(lanes.max_rows, max(lanes.rows[lane], self._running_rows))
-        room = deadline_ns - now - self._rest_ns(now)
-        room -= cost.fixed_ns + cost.slack_ns + (cost.row_ns + lanes.around_ns) * (rows + beside)
-        if lanes.charged_ns > room and lanes.wait_ns(lane) > room:
+        if lanes.wait_ns(lane) + row_ns * beside > room:
             raise self._overload("it could not be answered in time", lane)
 
     def wait_ns(self, lane: int = LIVE) -> float:

@@ -92,26 +92,22 @@ class Lanes(Generic[J]):
 
     def add(self, job: J, lane: int, now_ns: int) -> None:
         """Put a job behind those of its lane and key."""
-        waiting, rows, cost = self._waiting[lane], job.rows, self._cost(job)
-        jobs = waiting.get(job.key)
+        waiting, rows, key, cost = self._waiting[lane], job.rows, job.key, self._cost(job)
+        jobs = waiting.get(key)
         if jobs is None:
-            waiting[job.key] = [job]
+            waiting[key] = [job]
             charge = cost.fixed_ns + (cost.row_ns + self.around_ns) * rows
         else:
             jobs.append(job)
             charge = (cost.row_ns + self.around_ns + cost.fixed_ns / self.max_rows) * rows
         job.since_ns = now_ns
-        job.charge_ns = 0.0
-        self._charge(job, lane, charge)
+        job.charge_ns = charge
+        self._charged_ns[lane] += charge
+        if lane != SHADOW:
+            self.charged_ns += charge
         self.rows[lane] += rows
         if job.deadline_ns < self.soonest_ns:
             self.soonest_ns = job.deadline_ns
-
-    def _charge(self, job: J, lane: int, charge_ns: float) -> None:
-        job.charge_ns += charge_ns
-        self._charged_ns[lane] += charge_ns
-        if lane != SHADOW:
-            self.charged_ns += charge_ns
 
     def wait_ns(self, lane: int) -> float:
         """Return how long those who wait now keep a new job of this lane from its turn."""
@@ -139,45 +135,62 @@ class Lanes(Generic[J]):
         key = next(iter(waiting))
         jobs = waiting.pop(key)
         cost = self._cost(jobs[0])
-        ends, row_ns = now_ns + cost.fixed_ns, cost.row_ns
-        slack_ns = cost.slack_ns
+        whole = self.rows[lane]
+        in_time = now_ns + cost.fixed_ns + cost.slack_ns + cost.row_ns * whole <= self.soonest_ns
+        if in_time and lane < BULK and whole <= self.max_rows:  # the common case: all of them
+            taken, dropped = [job for job in jobs if not job.is_gone], []
+            if len(taken) < len(jobs):
+                dropped = [job for job in jobs if job.is_gone]
+        else:
+            taken, dropped = self._choose(jobs, lane, now_ns, cost)
+            seen = len(taken) + len(dropped)
+            if seen < len(jobs):
+                self._put_back(key, jobs[seen:], lane)
+        rows = sum([job.rows for job in taken])
+        self._release(taken, rows, lane)
+        if dropped:
+            self._release(dropped, sum([job.rows for job in dropped]), lane)
+        buckets = self.waited_us
+        for job in taken:
+            waited = now_ns - job.since_ns
+            self.waited_ns += waited
+            buckets[min((waited // 1000).bit_length(), 31)] += 1
+        return taken, rows, dropped
+
+    def _choose(self, jobs: list[J], lane: int, now_ns: int, cost: Cost) -> tuple[list[J], list[J]]:
+        """Return the first jobs that can run together in time, and those before them that are dropped."""
+        ends, slack_ns, row_ns = now_ns + cost.fixed_ns, cost.slack_ns, cost.row_ns
         least_ns = self._least_ns(cost, lane, jobs[-1].deadline_ns - now_ns) if self._broken[lane] else 0.0
         tight = now_ns + QUANTUM_NS if lane >= BULK else NEVER
         taken: list[J] = []
         late: list[J] = []
         dropped: list[J] = []
-        rows = seen = 0
+        rows = 0
         for job in jobs:
             deadline = job.deadline_ns
             if deadline <= now_ns or job.is_gone:
-                seen += 1
                 dropped.append(job)
                 continue
             if ends + row_ns * job.rows > deadline or now_ns + least_ns > deadline:
-                seen += 1
                 late.append(job)
                 continue
             more = rows + job.rows
-            if deadline < tight:
-                tight = deadline
+            tight = min(tight, deadline)
             if taken and (more > self.max_rows or ends + slack_ns + row_ns * more > tight):
                 break
-            seen += 1
             rows = more
             taken.append(job)
         self._broken[lane] = bool(late)
-        if taken:
-            dropped += late
-        elif late:  # it may be that the expectation is wrong, which only a batch can tell
-            taken, rows = late[:1], late[0].rows
-            dropped += late[1:]
-        if seen < len(jobs):
-            waiting[key] = jobs[seen:]  # behind the other keys
-            self._charge(jobs[seen], lane, cost.fixed_ns)  # for it begins a batch now
-        self._note(taken, now_ns)
-        self._release(taken, lane)
-        self._release(dropped, lane)
-        return taken, rows, dropped
+        if not taken and late:  # it may be that the expectation is wrong, which only a batch can tell
+            taken.append(late.pop(0))
+        return taken, dropped + late
+
+    def _put_back(self, key: Hashable, jobs: list[J], lane: int) -> None:
+        """Let what was not taken wait behind the other keys."""
+        self._waiting[lane][key] = jobs
+        fixed_ns = self._cost(jobs[0]).fixed_ns
+        jobs[0].charge_ns += fixed_ns  # it begins a batch now
+        self._charged_ns[lane] += fixed_ns
 
     def _least_ns(self, cost: Cost, lane: int, newest_ns: int) -> float:
         """Return what a batch should take at least: what is fixed is a fifth of it, in half the time of the newest job.
@@ -197,7 +210,7 @@ class Lanes(Generic[J]):
                 over = [job for job in jobs if job.deadline_ns <= now_ns or job.is_gone]
                 if over:
                     found += over
-                    self._release(over, lane)
+                    self._release(over, sum([job.rows for job in over]), lane)
                     gone = set(map(id, over))
                     jobs = waiting[key] = [job for job in jobs if id(job) not in gone]
                 if not jobs:
@@ -209,6 +222,9 @@ class Lanes(Generic[J]):
     def _next(self) -> int:
         """Return the lane whose turn it is."""
         waiting, passed = self._waiting, self._passed
+        if waiting[LIVE] and not (waiting[HIGH] or waiting[LOW] or waiting[BULK]):
+            passed[LIVE] = 0
+            return LIVE
         waits = [lane for lane in range(SHADOW) if waiting[lane]]
         if not waits:
             return SHADOW
@@ -221,18 +237,11 @@ class Lanes(Generic[J]):
             passed[lane] = passed[lane] + 1 if waiting[lane] and lane != chosen else 0
         return chosen
 
-    def _note(self, jobs: list[J], now_ns: int) -> None:
-        buckets = self.waited_us
-        for job in jobs:
-            waited = now_ns - job.since_ns
-            self.waited_ns += waited
-            buckets[min((waited // 1000).bit_length(), 31)] += 1
-
-    def _release(self, jobs: list[J], lane: int) -> None:
-        if not jobs:
-            return
-        left = self.rows[lane] = self.rows[lane] - sum([job.rows for job in jobs])
-        self._charged_ns[lane] = self._charged_ns[lane] - sum([job.charge_ns for job in jobs]) if left else 0.0
-        self.charged_ns = sum(self._charged_ns[:SHADOW])
-        if not left and not self.any():
-            self.soonest_ns = NEVER
+    def _release(self, jobs: list[J], rows: int, lane: int) -> None:
+        left = self.rows[lane] = self.rows[lane] - rows
+        charged = self._charged_ns
+        charged[lane] = charged[lane] - sum([job.charge_ns for job in jobs]) if left else 0.0
+        if left or any(self._waiting):
+            self.charged_ns = sum(charged[:SHADOW])
+        else:
+            self.charged_ns, self.soonest_ns = 0.0, NEVER

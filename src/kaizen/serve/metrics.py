@@ -107,6 +107,7 @@ class Metrics:
         wait_s = batcher.wait_ns() / 1e9
         yield GaugeMetricFamily("kaizen_queue_wait_seconds", "What a new request would wait, as expected.", wait_s)
         yield GaugeMetricFamily("kaizen_disk_wait_rows", "Rows scored that wait for the disk.", sum(held))
+        yield GaugeMetricFamily("kaizen_loop_lag_seconds", "How late what arrives is read.", self._scoring.lag_s)
         dropped = CounterMetricFamily("kaizen_unscored", "Requests, or parts, not scored.", labels=["reason"])
         dropped.add_metric(["overload"], batcher.refused)
         dropped.add_metric(["deadline"], batcher.expired)

@@ -80,6 +80,7 @@ class Scoring:
             thread=thread,
         )
         self._deadline_ns = None if deadline_s is None else int(deadline_s * 1e9)
+        self.lag_s = 0.0  # how late the loop comes to read what has arrived
         self.held_rows = [0, 0]  # live, bulk: scored and not yet on the disk
         self.batches = [0] * 24  # by power of two of their rows
         self.batch_rows = 0
