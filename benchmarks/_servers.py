@@ -118,13 +118,13 @@ class Running:
 
 def kaizen(folder: Path, env: Mapping[str, str] | None = None) -> Running:
     """Start `kaizen serve` in a project."""
-    port = _free_port()
+    port = free_port()
     return Running("kaizen", [str(BIN / "kaizen"), "serve", "--port", str(port)], port, folder=folder, env=env or {})
 
 
 def fastapi(graph: Path, env: Mapping[str, str] | None = None) -> Running:
     """Start the hand-written app on uvicorn: one worker, uvloop, httptools, no access log."""
-    port = _free_port()
+    port = free_port()
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
     command = [str(BIN / "uvicorn"), "_fastapi_app:app", "--port", str(port), *options]
     return Running("FastAPI", command, port, folder=HERE, env={**(env or {}), "GRAPH": str(graph)})
@@ -132,7 +132,7 @@ def fastapi(graph: Path, env: Mapping[str, str] | None = None) -> Running:
 
 def nginx(folder: Path, body: bytes) -> Running:
     """Start nginx with one worker that answers everything with this body."""
-    port = _free_port()
+    port = free_port()
     folder.mkdir()
     (folder / "nginx.conf").write_text(_NGINX.format(port=port, body=body.decode().replace("'", "")))
     command = ["nginx", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
@@ -172,7 +172,8 @@ end
 """
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -13,8 +13,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from kaizen.bundle import keys, manifest
-from kaizen.bundle.foreign import ForeignSignature, import_onnx, read_signature, wrap
+from kaizen.bundle.foreign import import_onnx, wrap
 from kaizen.bundle.load import Model, load
+from kaizen.bundle.told import ForeignSignature, read_signature
 from kaizen.core.errors import BundleError
 from kaizen.core.records import Column
 

@@ -50,7 +50,8 @@ UNKNOWN = [
     ("data/tables/w", {"source": "w", "key": "k", "tolerence": "2h"}, "data.tables.w.tolerence", "'tolerance'"),
     ("data/rules/x", {"mini": 2}, "data.rules.x.mini", "did you mean 'min'?"),
     ("learn/gates", [{"metric": "auc", "min": 1}, {"metric": "auc", "mn": 1}], "learn.gates[1].mn", "'min'?"),
-    ("serve/zzz", 7, "serve.zzz", "known: deadline, durability, host, port"),
+    ("serve/zzz", 7, "serve.zzz", "known: deadline, durability, host, log, port"),
+    ("serve/log", {"encript": "env:K"}, "serve.log.encript", "did you mean 'encrypt'?"),
 ]
 
 
@@ -182,3 +183,19 @@ def test_budgets_and_triggers():
     for text in ("", "drift now", "rows", "rows many", "schedule", "moon"):
         with pytest.raises(ValueError, match="no trigger"):
             trigger(text)
+
+
+def test_where_the_log_key_is_must_be_said_and_what_was_said_is_not_repeated():
+    secret = "00112233445566778899aabbccddeeff" * 2
+    for value in (secret, "env:", "env:1A", "file:", "vault:x"):
+        with pytest.raises(ProjectError, match=r"env:NAME.*file:PATH") as caught:
+            parse(_with("serve/log", {"encrypt": value}), where="here/kaizen.toml")
+        assert caught.value.where == "here/kaizen.toml: serve.log.encrypt"
+        assert secret not in str(caught.value)
+    for value in ("env:KAIZEN_LOG_KEY", "file:/run/secrets/log.key", "file:log.key"):
+        assert parse(_with("serve/log", {"encrypt": value})).serve.log.encrypt == value
+
+
+def test_a_column_is_hashed_or_dropped_not_both():
+    with pytest.raises(ProjectError, match="'note' is in hash as well as in drop"):
+        parse(_with("serve/log", {"hash": ["note", "tailnum"], "drop": ["note"]}))

@@ -32,6 +32,7 @@ from kaizen.core.records import Arm, Bundle, Column, Endpoint, Seen
 from kaizen.serve.app import Server
 from kaizen.serve.commit import Durability
 from kaizen.serve.http import Limits
+from kaizen.serve.models import EndpointSource
 
 COLUMNS = (
     Column("width", "number"),
@@ -143,19 +144,31 @@ class Disk(SegmentLog):
             raise StoreError("the disk is gone", where=str(self.folder))
 
 
+def beside(told: str) -> list[EndpointSource]:
+    """Return what is served beside `small`: ``other=sum-3,lame=absent-1``."""
+    pairs = [pair.split("=") for pair in told.split(",") if pair]
+    return [
+        EndpointSource(
+            name=name,
+            endpoint=lambda name=name, bundle=bundle: msgspec.structs.replace(
+                endpoint(1, Arm(bundle, "champion", 1.0)), id=f"{name}@1", name=name
+            ),
+            load=SmallModel,
+        )
+        for name, bundle in pairs
+    ]
+
+
 def main() -> None:
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO"))
     folder = Path(sys.argv[1])
     if "FILE_BYTES" in os.environ:  # a disk that is full, as far as this process can tell
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["FILE_BYTES"]),) * 2)
+    small = EndpointSource(name="small", endpoint=lambda: newest(folder), load=SmallModel, time="at", unit="owner")
     server = Server(
-        name="small",
+        [small, *beside(os.environ.get("BESIDE", ""))],
         port=int(sys.argv[2]) if len(sys.argv) > 2 else 0,
-        endpoint=lambda: newest(folder),
-        load=SmallModel,
         log=Disk(folder / "log"),
-        time="at",
-        unit="owner",
         durability=msgspec.convert(os.environ.get("DURABILITY", "os"), Durability),
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
         grpc_port=int(os.environ["GRPC_PORT"]) if "GRPC_PORT" in os.environ else None,

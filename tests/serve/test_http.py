@@ -172,7 +172,7 @@ def test_a_client_that_leaves_half_way_harms_nobody(server: Process) -> None:
         ("POST", "/healthz", 405, "use GET"),
         ("GET", "/", 404, "/v1/predict"),
         ("POST", "/v1/predikt", 404, "did you mean '/v1/predict'"),
-        ("POST", "/v2/models/smal/infer", 404, "known: small"),
+        ("POST", "/v2/models/smal/infer", 404, "did you mean 'small'?"),
         ("POST", "/v2/models/small/inver", 404, "/v2/models/small/infer"),
         ("GET", "/v2/models/small/versions/9", 404, "known: 1"),
         ("GET", "/v2/models/small/infer", 405, "use POST"),

@@ -122,7 +122,7 @@ def test_a_column_or_value_cannot_break_out_of_the_page() -> None:
 
     from kaizen.serve.docs import page
 
-    html, _ = page(Generation(endpoint(1), {"sum-1": Hostile("sum-1")}))
+    html, _ = page(Generation(endpoint(1), {"sum-1": Hostile("sum-1")}), is_named=False)
     assert html.count(b"<script") == 2
     assert b"alert(1)</script>" not in html
 

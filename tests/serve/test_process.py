@@ -121,7 +121,7 @@ def test_metrics_count_what_was_done(launch: Callable[..., Process]) -> None:
     )
     assert figures['kaizen_requests_total{route="predict",status="200"}'] == "3.0"
     assert figures['kaizen_requests_total{route="predict",status="400"}'] == "1.0"
-    assert figures['kaizen_rows_total{arm="champion",bundle="sum-1"}'] == "6.0"
+    assert figures['kaizen_rows_total{arm="champion",bundle="sum-1",endpoint="small"}'] == "6.0"
     assert figures['kaizen_request_seconds_bucket{le="+Inf",route="predict"}'] == "4.0"
     assert figures["kaizen_batch_rows_sum"] == "6.0"
     assert figures["kaizen_labels_total"] == "1.0"

@@ -25,7 +25,8 @@ from kaizen.bundle import allowed
 from kaizen.bundle.certify import certify
 from kaizen.bundle.environment import environment
 from kaizen.bundle.keys import SigningKey
-from kaizen.bundle.pack import Example, Parts, pack
+from kaizen.bundle.pack import Parts, pack
+from kaizen.bundle.told import Example, ForeignSignature, read_signature
 from kaizen.core.errors import BundleError, KaizenError, nearest
 from kaizen.core.ports import Blobs
 from kaizen.core.records import Bundle, Column, ColumnType, Task
@@ -46,27 +47,6 @@ _NUMERIC: Mapping[int, ColumnType] = {
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
 
-class ForeignSignature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What somebody must say of a foreign file (JSON): `{"inputs": [{"name": …, "type": …}], …}`.
-
-    Parameters
-    ----------
-    inputs
-        The columns of a row, in the order of the tensor's columns; none: read off the graph's named inputs.
-    output
-        Which of the graph's outputs is the answer; none: its only tensor of floating-point numbers.
-    positive
-        Which column of the answer is the class asked for, where it has several.
-    examples
-        Rows to try the file with; none: one row of zeros and empty strings.
-    """
-
-    inputs: tuple[Column, ...] = ()
-    output: str | None = None
-    positive: int = 1
-    examples: tuple[Example, ...] = ()
-
-
 class Wrapped(msgspec.Struct, frozen=True, kw_only=True):
     """A foreign graph made fit for a bundle."""
 
@@ -74,20 +54,6 @@ class Wrapped(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[Column, ...]
     output: str
     examples: tuple[Example, ...]
-
-
-def read_signature(path: Path) -> ForeignSignature:
-    """Return the signature in a JSON file; `BundleError` says which key or value is wrong."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=ForeignSignature)
-    except OSError as err:
-        raise BundleError(f"the signature cannot be read: {err}", where=str(path)) from err
-    except msgspec.DecodeError as err:
-        raise BundleError(
-            f"this is no signature: {err}",
-            where=str(path),
-            fix='write {"inputs": [{"name": "age", "type": "number"}], "examples": [{"age": 30}]}',
-        ) from err
 
 
 def import_onnx(
@@ -148,7 +114,7 @@ def wrap(path: Path, signature: ForeignSignature, *, task: Task) -> Wrapped:
     declared = next(value for value in model.graph.output if value.name == _THEIRS + name)
     shape = _run(_assembled(model, columns, feeding, [], declared), columns, examples, where).shape
     output = "probability" if task == "classification" else "value"
-    answering = _answering(name, shape, output, signature.positive, where)
+    answering = _answering(name, shape, output, signature, where)
     graph = _assembled(model, columns, feeding, answering, _tensor(output, TensorProto.DOUBLE, 1))
     _check_answers(_run(graph, columns, examples, where), task, where)
     return Wrapped(graph=graph, inputs=tuple(columns), output=output, examples=tuple(examples))
@@ -250,15 +216,14 @@ def _answer_name(model: onnx.ModelProto, asked: str | None, where: str) -> str:
     )
 
 
-def _answering(name: str, shape: tuple[int, ...], output: str, positive: int, where: str) -> list[onnx.NodeProto]:
+def _answering(
+    name: str, shape: tuple[int, ...], output: str, signature: ForeignSignature, where: str
+) -> list[onnx.NodeProto]:
     """Return the nodes that make one column of doubles of the foreign answer."""
     width = shape[1] if len(shape) == 2 else 1
-    if len(shape) > 2 or not 0 <= (positive if width > 1 else 0) < width:
-        raise BundleError(
-            f"the output {name!r} has the shape {shape}: it has no column {positive}",
-            where=where,
-            fix='say which column is the answer ("positive": 1)',
-        )
+    if len(shape) > 2:
+        raise BundleError(f"the output {name!r} has the shape {shape}, not (rows, columns)", where=where)
+    positive = signature.place(width, where)
     theirs, column, index, flat = _THEIRS + name, f"{_OURS}column", f"{_OURS}positive", f"{_OURS}shape"
     if width == 1:
         pick = [_constant(flat, [-1, 1]), helper.make_node("Reshape", [theirs, flat], [column])]

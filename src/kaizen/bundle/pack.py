@@ -25,6 +25,7 @@ from kaizen.bundle import allowed, manifest
 from kaizen.bundle.certify import Certificate
 from kaizen.bundle.environment import Environment
 from kaizen.bundle.keys import SigningKey
+from kaizen.bundle.told import Example
 from kaizen.core.clock import from_us
 from kaizen.core.errors import BundleError, KaizenError
 from kaizen.core.ports import Blobs
@@ -32,7 +33,6 @@ from kaizen.core.records import Bundle, Column, File, Seen, Task
 from kaizen.graph.frame import MISSING_TIME, Frame, feeds, from_rows, grouped, rows_of
 from kaizen.graph.run import Session
 
-Example = dict[str, float | int | str | bool | None]
 MOST_VALUES = 64
 """So many values of a category are told to callers."""
 

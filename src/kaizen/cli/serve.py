@@ -1,7 +1,7 @@
-"""`kaizen serve`: the serving side on one screen: the project's endpoint, its bundles, its log, one server.
+"""`kaizen serve`: the serving side on one screen: endpoints, their bundles, a log, one server.
 
 records ──► endpoint ──► bundles, verified ──► server ──► answers
-                                                 └──► prediction log
+files ───► bundle or graph, trusted ──────────►  └──► prediction log
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,35 +19,94 @@ import click
 from kaizen.cli.output import print_json, project_options
 
 if TYPE_CHECKING:
+    from kaizen.core.ports import Log
     from kaizen.core.project import Project
+    from kaizen.core.projectfile import ServeSection
     from kaizen.core.records import Endpoint
+    from kaizen.serve.models import EndpointSource
 
 
 @click.command()
+@click.argument("paths", nargs=-1, metavar="[[NAME=]PATH]...")
 @click.option("--host", help="Default: the project's.")
 @click.option("--port", type=int, help="Default: the project's.")
 @click.option("--grpc-port", type=int, help="Answer gRPC here as well. Needs the extra [grpc]. Default: off.")
+@click.option("--trust", is_flag=True, help="Serve files that no known key has signed: you know where they come from.")
+@click.option("--trust-key", multiple=True, metavar="KEY", help="A public key (hex) whose bundles are served.")
+@click.option(
+    "--signature",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON that says what an .onnx file does not: the names of its columns, which output is the answer.",
+)
+@click.option(
+    "--log", "log_folder", type=click.Path(file_okay=False, path_type=Path), help="Where files' predictions are kept."
+)
 @click.option("--stop-with-parent", is_flag=True, help="Stop when standard input ends: when whoever started this ends.")
 @project_options
 def command(
+    paths: tuple[str, ...],
     host: str | None,
     port: int | None,
     grpc_port: int | None,
+    trust: bool,  # noqa: FBT001
+    trust_key: tuple[str, ...],
+    signature: Path | None,
+    log_folder: Path | None,
     stop_with_parent: bool,  # noqa: FBT001
     folder: Path,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Serve the project's endpoint until stopped; a new revision of it is swapped in without a pause.
+    """Serve the project's endpoint, or the bundles and .onnx files at some paths, until stopped.
 
-    A bundle that is corrupted, unsigned or signed by an unknown key is refused: at the start with exit code 1,
-    later by going on with the revision that serves.
+    A new revision of the endpoint is swapped in without a pause. A bundle that is corrupted, unsigned or signed by
+    an unknown key is refused: at the start with exit code 1, later by going on with the revision that serves.
     """
-    from kaizen.bundle import keys, load
     from kaizen.core.durations import duration
+    from kaizen.serve.app import Server
+
+    if paths:
+        trusting = None if trust else [*trust_key, *_known_keys(folder)]
+        served = _files(paths, folder, trusting, signature, log_folder)
+    else:
+        _refuse_file_options(trust=trust, trust_key=trust_key, signature=signature, log=log_folder)
+        served = _project(folder)
+    server = Server(
+        served.sources,
+        host=host or served.section.host,
+        port=served.section.port if port is None else port,
+        log=served.log,
+        durability=served.section.durability,
+        deadline_s=duration(served.section.deadline).total_seconds() or None,
+        grpc_port=grpc_port,
+        stop_with_parent=stop_with_parent,
+    )
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    server.serve_forever(ready=lambda: _ready(served, server.host, server.port, server.grpc_port, as_json=as_json))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What a server is made of, wherever it comes from; `example` is the body of a request to try."""
+
+    sources: Sequence[EndpointSource]
+    section: ServeSection
+    log: Log | None
+    example: bytes | None
+
+    @property
+    def names(self) -> list[str]:
+        """The endpoints."""
+        return [source.name for source in self.sources]
+
+
+def _project(folder: Path) -> Served:
+    """Return a project's endpoint, once the bundle of every arm is proven."""
+    from kaizen.bundle import keys, load
+    from kaizen.cli import hidden
     from kaizen.core.errors import DecisionError
     from kaizen.core.project import Project
     from kaizen.core.records import Bundle
-    from kaizen.serve.app import Server
+    from kaizen.serve.models import EndpointSource
 
     project = Project.open(folder)
     endpoint = project.endpoint()
@@ -55,31 +116,54 @@ def command(
         )
 
     example = _verified(project, endpoint)
+    hidden.check(project, [project.records.get(Bundle, arm.bundle) for arm in endpoint.arms])
 
     def model(bundle: str) -> load.Model:
         return load.load(project.records.get(Bundle, bundle), project.blobs, keys.trusted(project.keys))
 
-    server = Server(
+    source = EndpointSource(
         name=project.name,
-        host=host or project.file.serve.host,
-        port=project.file.serve.port if port is None else port,
         endpoint=project.endpoint,
         load=model,
-        log=project.log,
         time=project.file.data.time,
         unit=project.file.data.unit,
-        clock=project.clock,
-        durability=project.file.serve.durability,
-        deadline_s=duration(project.file.serve.deadline).total_seconds() or None,
-        grpc_port=grpc_port,
-        stop_with_parent=stop_with_parent,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    server.serve_forever(
-        ready=lambda: _ready(
-            server.host, server.port, project.name, example, grpc_port=server.grpc_port, as_json=as_json
-        )
-    )
+    return Served(sources=[source], section=project.file.serve, log=project.log, example=example)
+
+
+def _files(
+    paths: Sequence[str], folder: Path, trusted: Sequence[str] | None, signature: Path | None, log_folder: Path | None
+) -> Served:
+    """Return what files hold; where this is a project its `[serve]` counts, else the defaults."""
+    from kaizen.bundle.told import read_signature
+    from kaizen.cli import files, hidden
+    from kaizen.core import projectfile
+    from kaizen.core.project import Project, open_log
+
+    told = None if signature is None else read_signature(signature)
+    sources = files.sources(paths, trusted=trusted, signature=told)
+    project = Project.open(folder) if (folder / projectfile.FILE_NAME).exists() else None
+    section = projectfile.ServeSection() if project is None else project.file.serve
+    log = None
+    if log_folder is not None:
+        if project is not None:
+            hidden.check(project, [files.bundle(source) for source in sources])
+        log = open_log(log_folder, section.log, home=folder, unit=None if project is None else project.file.data.unit)
+    return Served(sources=sources, section=section, log=log, example=files.example(sources[0]))
+
+
+def _known_keys(folder: Path) -> Sequence[str]:
+    from kaizen.bundle import keys
+    from kaizen.core import projectfile
+    from kaizen.core.project import Project
+
+    return sorted(keys.trusted(Project.open(folder).keys)) if (folder / projectfile.FILE_NAME).exists() else []
+
+
+def _refuse_file_options(**given: object) -> None:
+    for name, value in given.items():
+        if value:
+            raise click.UsageError(f"--{name.replace('_', '-')} is for files: kaizen serve PATH")
 
 
 def _verified(project: Project, endpoint: Endpoint) -> bytes | None:
@@ -98,16 +182,20 @@ def _verified(project: Project, endpoint: Endpoint) -> bytes | None:
     return msgspec.json.encode({"rows": examples[:1]}) if examples else None
 
 
-def _ready(host: str, port: int, name: str, example: bytes | None, *, grpc_port: int | None, as_json: bool) -> None:
+def _ready(served: Served, host: str, port: int, grpc_port: int | None, *, as_json: bool) -> None:
     url = f"http://{host}:{port}"
+    names = served.names
     beside = {} if grpc_port is None else {"grpc": f"{host}:{grpc_port}"}
     if as_json:
-        print_json({"endpoint": name, "url": url} | beside)
+        print_json({"endpoint": names[0], "endpoints": names, "url": url} | beside)
         sys.stdout.flush()
-    else:
-        click.echo(f"Serving {name} on {url}  (POST /v1/predict, POST /v1/feedback, GET /healthz, GET /v2)")
-        if beside:
-            click.echo(f"gRPC on {beside['grpc']}  (Open Inference Protocol v2)")
-        if example is not None:
-            click.echo(f"Try: curl {url}/v1/predict -d {shlex.quote(example.decode())}")
-        click.echo(f"In a browser: {url}/docs")
+        return
+    asked = "/v1/predict" if len(names) == 1 else f"/v1/predict/{names[0]}"
+    click.echo(f"Serving {', '.join(names)} on {url}  (POST {asked}, POST /v1/feedback, GET /healthz, GET /v2)")
+    if beside:
+        click.echo(f"gRPC on {beside['grpc']}  (Open Inference Protocol v2)")
+    if served.log is None:
+        click.echo("Nothing is logged and no label is taken: --log FOLDER keeps them")
+    if served.example is not None:
+        click.echo(f"Try: curl {url}{asked} -d {shlex.quote(served.example.decode())}")
+    click.echo(f"In a browser: {url}/docs{'' if len(names) == 1 else f'/{names[0]}'}")

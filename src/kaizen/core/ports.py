@@ -101,7 +101,8 @@ class Log(Protocol):
     When `append` returns, the rows are with the operating system: `kill -9` loses none of them. When a `sync` that
     began after it returns, they are on the disk as well: a power cut loses none of them. One process
     appends at a time and any number scan. A torn tail (a crash inside a write) is cut off when the log is opened
-    to append, and what was whole stays. Within a kind, batches come back in the order they were appended.
+    to append, and what was whole stays. Within a kind, batches come back in the order they were appended, less what
+    the project declares as hidden: a column is then absent, or is there under another name.
     """
 
     def append(self, batch: PredictionBatch | LabelBatch) -> None:
@@ -125,7 +126,7 @@ class Log(Protocol):
         ...
 
     def compact(self) -> int:
-        """Rewrite sealed segments as Parquet; return how many. What a scan yields does not change."""
+        """Rewrite sealed segments for reading; return how many. What a scan yields does not change."""
         ...
 
     def close(self) -> None:

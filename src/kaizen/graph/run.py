@@ -22,6 +22,8 @@ class Session:
     ----------
     graph
         The bytes of an ONNX model, or its file.
+    output
+        Which output `run` returns; None: the first.
 
     Raises
     ------
@@ -29,7 +31,7 @@ class Session:
         The graph cannot be loaded.
     """
 
-    def __init__(self, graph: bytes | Path) -> None:
+    def __init__(self, graph: bytes | Path, output: str | None = None) -> None:
         source = graph if isinstance(graph, bytes) else str(graph)
         try:
             self._session = onnxruntime.InferenceSession(source, _options(), providers=["CPUExecutionProvider"])
@@ -38,10 +40,10 @@ class Session:
             raise BundleError(f"the graph cannot be loaded: {_first_line(err)}", where=where) from err
         self.inputs: tuple[str, ...] = tuple(node.name for node in self._session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(node.name for node in self._session.get_outputs())
-        self._first_output = list(self.outputs[:1])
+        self._first_output = list(self.outputs[:1]) if output is None else [output]
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Return the (first) output, (rows, columns), of these inputs; raise `FeatureError` if they do not fit."""
+        """Return the output, (rows, columns), of these inputs; raise `FeatureError` if they do not fit."""
         try:
             answer: NDArray[Any] = self._session.run(self._first_output, feeds)[0]
         except Exception as err:

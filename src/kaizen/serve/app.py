@@ -8,31 +8,30 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 import uvloop
 
 from kaizen import __version__
 from kaizen.core.clock import Clock, SystemClock
 from kaizen.core.errors import KaizenError, RequestError
 from kaizen.core.ports import Log
-from kaizen.core.records import Endpoint
 from kaizen.serve.aside import Aside
 from kaizen.serve.commit import Commit, Durability
 from kaizen.serve.feedback import Feedback
-from kaizen.serve.generation import Generation, Model
+from kaizen.serve.health import Health
 from kaizen.serve.http import Connection, Limits, Listener
-from kaizen.serve.message import Request, Route
+from kaizen.serve.message import Request
 from kaizen.serve.metrics import Metrics
+from kaizen.serve.models import EndpointSource, Models
+from kaizen.serve.nolog import NoLog
 from kaizen.serve.oip import OpenInference
 from kaizen.serve.openapi import Contract
 from kaizen.serve.routes import Routes
-from kaizen.serve.rows import Predict, RowDecoder
+from kaizen.serve.rows import Predict
 from kaizen.serve.scoring import Scoring
-from kaizen.serve.swap import Swap
 
 if TYPE_CHECKING:
     from kaizen.serve.grpc import GrpcServer
@@ -43,22 +42,16 @@ _DRAIN_S: Final = 30.0
 
 
 class Server:
-    """Serves one endpoint over HTTP.
+    """Serves endpoints over HTTP.
 
     Parameters
     ----------
-    name
-        The endpoint.
+    endpoints
+        What to serve.
     host, port
         Where to listen; port 0 takes a free one.
-    endpoint
-        Returns the endpoint's newest revision, or None; called in a thread, some ten times a second.
-    load
-        Returns the model of a bundle's id; called in the same thread.
     log
-        Where predictions and labels go; closed by the server when it stops.
-    time, unit
-        The columns with a row's event time and its unit; used where they are inputs.
+        Where predictions and labels go; closed by the server when it stops. None: nothing is kept.
     clock
         Tells the event time of what does not have its own.
     durability
@@ -76,20 +69,17 @@ class Server:
     --------
     ::
 
-        Server(name=project.name, endpoint=project.endpoint, load=load, log=project.log).serve_forever()
+        source = EndpointSource(name=project.name, endpoint=project.endpoint, load=load)
+        Server([source], log=project.log).serve_forever()
     """
 
     def __init__(
         self,
+        endpoints: Iterable[EndpointSource],
         *,
-        name: str,
-        endpoint: Callable[[], Endpoint | None],
-        load: Callable[[str], Model],
-        log: Log,
+        log: Log | None,
         host: str = "127.0.0.1",
         port: int = 8080,
-        time: str | None = None,
-        unit: str | None = None,
         clock: Clock | None = None,
         durability: Durability = "os",
         limits: Limits | None = None,
@@ -97,21 +87,19 @@ class Server:
         deadline_s: float | None = 1.0,
         stop_with_parent: bool = False,
     ) -> None:
-        self.name = name
         self.host = host
         self.port = port
         self.grpc_port = grpc_port
-        self._endpoint = endpoint
-        self._load = load
-        self._log = log
-        self._time = time
-        self._unit = unit
+        self._keeps_log = log is not None
+        self._log: Log = log or NoLog()
         self._clock = clock or SystemClock()
+        self.models = Models(self._clock)
+        for source in endpoints:
+            self.models.add(source)
         self._durability = durability
         self._limits = limits or Limits()
         self._deadline_s = deadline_s
         self._stop_with_parent = stop_with_parent
-        self._current: tuple[Generation, RowDecoder] | None = None
         self._draining = False
         self._grpc: GrpcServer | None = None
 
@@ -156,7 +144,6 @@ class Server:
             self._thread,
             deadline_s=self._deadline_s,
         )
-        self._swap = Swap(self._endpoint, self._load, self._switch)
         self._aside = Aside(self._reading, loop.call_soon_threadsafe)
         self._routes = self._compose()
         if self.grpc_port is not None:
@@ -171,7 +158,7 @@ class Server:
         if self._grpc is not None and self.grpc_port is not None:
             self.grpc_port = await self._grpc.start(self.host, self.grpc_port)
         self._begin_tick()
-        self._swap.start()
+        self.models.start()
 
     def stop(self) -> None:
         """Begin to stop; safe to call again."""
@@ -189,86 +176,59 @@ class Server:
         while (self._listener.waiting or not self.scoring.batcher.is_idle) and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
         self._ticker.cancel()
-        await self._loop.run_in_executor(None, self._swap.stop)
+        await self._loop.run_in_executor(None, self.models.stop)
         self._thread.shutdown()
         self._reading.shutdown()
         await self._commit.close()
         self._log.close()
-        logger.info("stopped endpoint=%s unanswered=%d", self.name, self._listener.waiting)
+        logger.info("stopped unanswered=%d", self._listener.waiting)
 
     # Inside
 
     def _compose(self) -> Routes:
-        predict = Predict(self._serving, self.scoring, self._aside)
+        routes = Routes()
+        self._rows(routes)
+        self._open_inference(routes)
+        health = Health(self.models, self.scoring, lambda: self._draining)
+        contract = Contract(self.models, routes.listed)
+        for path, name, make in (
+            ("/openapi.json", "openapi", contract.openapi),
+            ("/v1/schema", "schema", contract.schema),
+            ("/docs", "docs", contract.docs),
+        ):
+            routes.add("GET", path, name, make())
+            routes.add_pattern("GET", f"{path.removesuffix('.json')}/{{model}}", name, make)
+        routes.add("GET", "/healthz", "health", health.handle)
+        routes.add("GET", "/metrics", "metrics", lambda request: self._metrics.handle(request))
+        return routes
+
+    def _rows(self, routes: Routes) -> None:
+        predict = Predict(self.models.serving, self.scoring, self._aside)
         self._feedback = Feedback(self._log, self._commit, self._clock, self._aside)
-        protocol = OpenInference(self.name, __version__, self._serving, self.scoring, self._aside)
-        contract = Contract(lambda: self._serving()[0], lambda: self._routes.listed())
-        return Routes(
-            self.name,
-            {
-                ("POST", "/v1/predict"): Route("predict", predict.handle),
-                ("POST", "/v1/feedback"): Route("feedback", self._feedback.handle),
-                ("GET", "/v1/schema"): Route("schema", contract.schema),
-                ("GET", "/openapi.json"): Route("openapi", contract.openapi),
-                ("GET", "/docs"): Route("docs", contract.docs),
-                ("GET", "/healthz"): Route("health", self._health),
-                ("GET", "/metrics"): Route("metrics", lambda request: self._metrics.handle(request)),
-                ("GET", "/v2"): Route("server", protocol.server),
-                ("GET", "/v2/health/live"): Route("live", protocol.live),
-                ("GET", "/v2/health/ready"): Route("ready", protocol.ready),
-                ("GET", "/v2/models"): Route("models", protocol.models),
-            },
-            protocol,
-        )
+        routes.add("POST", "/v1/predict", "predict", predict.handle)
+        routes.add_pattern("POST", "/v1/predict/{model}", "predict", predict.of)
+        routes.add("POST", "/v1/feedback", "feedback", self._feedback.handle if self._keeps_log else _refuse_labels)
+
+    def _open_inference(self, routes: Routes) -> None:
+        protocol = OpenInference(__version__, self.models, self.scoring, self._aside)
+        routes.add("GET", "/v2", "server", protocol.server)
+        routes.add("GET", "/v2/health/live", "live", protocol.live)
+        routes.add("GET", "/v2/health/ready", "ready", protocol.ready)
+        routes.add("GET", "/v2/models", "models", protocol.models)
+        for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            routes.add_pattern("GET", base, "model", protocol.model)
+            routes.add_pattern("GET", f"{base}/ready", "model_ready", protocol.model_ready)
+            routes.add_pattern("POST", f"{base}/infer", "infer", protocol.infer)
 
     def _compose_grpc(self) -> GrpcServer:
         from kaizen.serve.grpc import GrpcServer  # here, for it stands on an extra
 
         most = self._limits.body_bytes
-        aside, scoring = self._aside, self.scoring
-        return GrpcServer(self.name, __version__, self._serving, scoring, aside, message_bytes=most)
+        return GrpcServer(__version__, self.models, self.scoring, self._aside, message_bytes=most)
 
     def _measure(self) -> Metrics:
-        def generation() -> Generation | None:
-            return None if self._current is None else self._current[0]
-
         every = [*self._routes.every, *([] if self._grpc is None else [self._grpc.route])]
-        return Metrics(
-            self.name, generation, every, self._listener, self.scoring, self._feedback, self._swap, self._commit
-        )
-
-    def _serving(self) -> tuple[Generation, RowDecoder]:
-        if self._current is None:
-            what = f"endpoint {self.name!r} has no revision that serves yet"
-            raise RequestError(what, status=503, fix="GET /healthz says why")
-        return self._current
-
-    def _switch(self, generation: Generation) -> None:
-        """Make this generation the one that answers; called in the swap's thread.
-
-        One assignment, which is atomic: a request reads the generation once and keeps it to its end.
-        """
-        self._current = (generation, RowDecoder(generation.reader, self._time, self._unit, self._clock))
-
-    def _health(self, request: Request) -> None:
-        serving, problem = self._current, self._swap.problem
-        status = "degraded" if problem else "ok"
-        if serving is None:
-            status = "starting"
-        if self._draining:
-            status = "draining"
-        body: dict[str, Any] = {
-            "status": status,
-            "endpoint": self.name,
-            "revision": None if serving is None else serving[0].endpoint.revision,
-            "bundles": {} if serving is None else serving[0].bundles(),
-            "shadow_pending": self.scoring.shadow_pending,
-            "shadow_dropped": self.scoring.shadow_dropped,
-            "version": __version__,
-        }
-        if problem:
-            body["problem"] = problem
-        request.reply(msgspec.json.encode(body), status=200 if status in ("ok", "degraded") else 503)
+        return Metrics(self.models, every, self._listener, self.scoring, self._feedback, self._commit)
 
     def _tick(self) -> None:
         self._listener.tick()
@@ -283,6 +243,11 @@ class Server:
         while os.read(0, 4096):
             pass
         self._loop.call_soon_threadsafe(self.stop)
+
+
+def _refuse_labels(_: Request) -> None:
+    what = "this server keeps no log, so labels have nowhere to go"
+    raise RequestError(what, status=501, fix="start it with --log FOLDER")
 
 
 def _cannot_listen(host: str, port: int, err: OSError) -> KaizenError:

@@ -22,20 +22,20 @@ _TEMPLATE: Final = Path(__file__).with_name("docs.html")
 _MARKUP: Final = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
 
-def page(generation: Generation) -> tuple[bytes, bytes]:
-    """Return the page and its content security policy."""
+def page(generation: Generation, *, is_named: bool) -> tuple[bytes, bytes]:
+    """Return the page and its content security policy; a page `is_named` if it is at ``/docs/{model}``."""
+    name = generation.endpoint.name
     template, policy = _template()
     facts: dict[str, Any] = {
-        "endpoint": generation.endpoint.name,
+        "endpoint": name,
+        "predict": f"../v1/predict/{name}" if is_named else "v1/predict",
         "revision": generation.endpoint.revision,
         "output": generation.output,
         "bundles": generation.bundles(),
         "schema": row_schema(generation),
     }
     told = msgspec.json.encode(facts).decode().translate(_MARKUP)
-    return template.replace("{{title}}", html.escape(generation.endpoint.name)).replace(
-        "{{facts}}", told
-    ).encode(), policy
+    return template.replace("{{title}}", html.escape(name)).replace("{{facts}}", told).encode(), policy
 
 
 @cache

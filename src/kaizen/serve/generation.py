@@ -15,6 +15,7 @@ from kaizen.graph.frame import Feeds
 from kaizen.serve.cost import Cost
 from kaizen.serve.reader import Reader, union
 from kaizen.serve.router import Router
+from kaizen.serve.told import told
 
 _WARM_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)
 _WARM_S: Final = 0.05  # no larger batch is tried after this: a model may take seconds
@@ -58,11 +59,11 @@ class LiveArm:
         return np.asarray(self.model.run(self._selected(feeds)), np.float64)
 
     def warm_up(self) -> None:
-        """Run the model on rows of missing values, which every model takes: to try it, and to learn what it costs."""
+        """Run the model on its own examples, else on rows of missing values: to try it, and to learn what it costs."""
         seen = []
         start = time.perf_counter()
         for rows in _WARM_ROWS:
-            feeds = self.reader.missing(rows)
+            feeds = self._warm_rows(rows)
             for _ in range(2):  # the first of a size makes room for it
                 before = time.perf_counter_ns()
                 outputs = self.score(feeds)
@@ -73,6 +74,14 @@ class LiveArm:
             if rows > 1 and time.perf_counter() - start > _WARM_S:
                 break
         self.cost.begin(seen)
+
+    def _warm_rows(self, rows: int) -> Feeds:
+        examples, _ = told(self.model)
+        if not examples:
+            return self.reader.missing(rows)
+        columns = [column.name for column in self.reader.columns]
+        wanted = [{name: example.get(name) for name in columns} for example in examples]
+        return self.reader.pack([self.reader.read_carefully([wanted[i % len(wanted)] for i in range(rows)])])
 
     def _selected(self, feeds: Feeds) -> Feeds:
         if self._selection is None:

@@ -20,9 +20,10 @@ from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.aside import Aside
 from kaizen.serve.calls import Call
 from kaizen.serve.deadline import HEADER
-from kaizen.serve.generation import Generation, LiveArm
+from kaizen.serve.generation import LiveArm
 from kaizen.serve.grpc_messages import messages
 from kaizen.serve.message import Head, Request, Route
+from kaizen.serve.models import Models
 from kaizen.serve.oip import (
     EXTENSIONS,
     PREDICTION_ID,
@@ -31,13 +32,11 @@ from kaizen.serve.oip import (
     answer_of,
     call_of,
     metadata,
-    no_model,
     outputs_of,
     pinned,
     values_of,
 )
 from kaizen.serve.reader import Inputs
-from kaizen.serve.rows import RowDecoder
 from kaizen.serve.scoring import Scoring
 from kaizen.serve.tensors import Tensor, output
 
@@ -75,12 +74,10 @@ class GrpcServer:
 
     Parameters
     ----------
-    name
-        The endpoint, which is the only model.
     version
         Of this server.
-    current
-        Gives the generation that answers and its decoder; raises a 503 before there is one.
+    models
+        The endpoints.
     scoring
         Where calls go.
     aside
@@ -91,18 +88,16 @@ class GrpcServer:
 
     def __init__(
         self,
-        name: str,
         version: str,
-        current: Callable[[], tuple[Generation, RowDecoder]],
+        models: Models,
         scoring: Scoring,
         aside: Aside,
         *,
         message_bytes: int,
     ) -> None:
         self.route = Route("grpc_infer", lambda _: None)
-        self._name = name
         self._version = version
-        self._current = current
+        self._models = models
         self._scoring = scoring
         self._aside = aside
         self._message_bytes = message_bytes
@@ -183,24 +178,23 @@ class GrpcServer:
         return self._messages["ServerMetadataResponse"](name="kaizen", version=self._version, extensions=EXTENSIONS)
 
     def _model_ready(self, asked: Any) -> Any:
-        self._check_name(asked.name)
-        if self._is_ready():
-            pinned(self._current()[0], asked.version or None)
-        return self._messages["ModelReadyResponse"](ready=self._is_ready())
+        hosted = self._models.get(asked.name)
+        if hosted.generation is not None:
+            pinned(hosted.generation, asked.version or None)
+        return self._messages["ModelReadyResponse"](ready=hosted.generation is not None)
 
     def _model(self, asked: Any) -> Any:
-        self._check_name(asked.name)
-        generation, _ = self._current()
+        generation, _ = self._models.serving(asked.name)
         pinned(generation, asked.version or None)
         return self._messages["ModelMetadataResponse"](**metadata(generation))
 
     def _index(self, asked: Any) -> Any:
         response = self._messages["RepositoryIndexResponse"]()
-        if self._is_ready():
-            for arm in self._current()[0].arms:
-                response.models.add(name=self._name, version=str(arm.bundle.version), state="READY")
-        elif not asked.ready:
-            response.models.add(name=self._name, state="UNAVAILABLE", reason="no revision serves yet")
+        for hosted in self._models:
+            for arm in () if hosted.generation is None else hosted.generation.arms:
+                response.models.add(name=hosted.name, version=str(arm.bundle.version), state="READY")
+            if hosted.generation is None and not asked.ready:
+                response.models.add(name=hosted.name, state="UNAVAILABLE", reason="no revision serves yet")
         return response
 
     def _check(self, asked: Any) -> Any:
@@ -209,15 +203,7 @@ class GrpcServer:
         return self._messages["HealthCheckResponse"](status=1 if self._is_ready() else 2)
 
     def _is_ready(self) -> bool:
-        try:
-            self._current()
-        except RequestError:
-            return False
-        return True
-
-    def _check_name(self, name: str) -> None:
-        if name != self._name:
-            raise no_model(name, self._name)
+        return all(hosted.generation is not None for hosted in self._models)
 
     # Inference
 
@@ -245,8 +231,7 @@ class GrpcServer:
 
     def _decode(self, request: Request) -> tuple[Call, list[Inputs], LiveArm | None]:
         message = _parsed(self._messages["ModelInferRequest"], request.body)
-        self._check_name(message.model_name)
-        generation, decoder = self._current()
+        generation, decoder = self._models.serving(message.model_name)
         arm = pinned(generation, message.model_version or None)
         asked, data = _asked(message)
         wanted = outputs_of(asked, generation.output)

@@ -5,7 +5,7 @@ Latencies and batch sizes are counted by power of two, so an observation is one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,8 +18,8 @@ from kaizen.serve.generation import Generation
 from kaizen.serve.http import Listener
 from kaizen.serve.lanes import NAMES
 from kaizen.serve.message import Request, Route
+from kaizen.serve.models import Models
 from kaizen.serve.scoring import Scoring
-from kaizen.serve.swap import Swap
 
 _TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -29,30 +29,26 @@ class Metrics:
 
     Parameters
     ----------
-    name
-        The endpoint.
-    generation
-        Gives the generation that answers, or None.
+    models
+        The endpoints.
+    routes
+        Whose answers are counted.
     """
 
     def __init__(
         self,
-        name: str,
-        generation: Callable[[], Generation | None],
+        models: Models,
         routes: Sequence[Route],
         listener: Listener,
         scoring: Scoring,
         feedback: Feedback,
-        swap: Swap,
         commit: Commit,
     ) -> None:
-        self._name = name
-        self._generation = generation
+        self._models = models
         self._routes = routes
         self._listener = listener
         self._scoring = scoring
         self._feedback = feedback
-        self._swap = swap
         self._commit = commit
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -82,11 +78,12 @@ class Metrics:
         yield seconds
 
     def _rows(self) -> Iterable[Metric]:
-        scored = CounterMetricFamily("kaizen_rows", "Rows scored, since the revision.", labels=["arm", "bundle"])
-        generation = self._generation()
-        if generation is not None:
+        scored = CounterMetricFamily(
+            "kaizen_rows", "Rows scored, since the revision.", labels=["endpoint", "arm", "bundle"]
+        )
+        for name, generation in self._generations():
             for arm in (*generation.arms, *generation.shadows):
-                scored.add_metric([arm.arm.role, arm.bundle.id], arm.rows)
+                scored.add_metric([name, arm.arm.role, arm.bundle.id], arm.rows)
         yield scored
         batches = cumulative(self._scoring.batches, 1.0)
         yield HistogramMetricFamily("kaizen_batch_rows", "Rows a batch.", batches, self._scoring.batch_rows)
@@ -129,22 +126,32 @@ class Metrics:
         yield CounterMetricFamily("kaizen_log_sync_failures", "Times the disk refused.", self._commit.failures)
 
     def _state(self) -> Iterable[Metric]:
-        generation = self._generation()
         revision = GaugeMetricFamily("kaizen_revision", "The revision that answers.", labels=["endpoint"])
-        revision.add_metric([self._name], 0 if generation is None else generation.endpoint.revision)
-        yield revision
-        yield CounterMetricFamily("kaizen_swaps", "Revisions switched to.", self._swap.swaps)
-        yield CounterMetricFamily("kaizen_swap_failures", "Revisions that did not load.", self._swap.failures)
+        swaps = CounterMetricFamily("kaizen_swaps", "Revisions switched to.", labels=["endpoint"])
+        failures = CounterMetricFamily("kaizen_swap_failures", "Revisions that did not load.", labels=["endpoint"])
+        for hosted in self._models:
+            generation = hosted.generation
+            revision.add_metric([hosted.name], 0 if generation is None else generation.endpoint.revision)
+            swaps.add_metric([hosted.name], hosted.swap.swaps)
+            failures.add_metric([hosted.name], hosted.swap.failures)
+        yield from (revision, swaps, failures)
         yield GaugeMetricFamily("kaizen_connections", "Open connections.", len(self._listener.connections))
         yield GaugeMetricFamily("kaizen_requests_waiting", "Requests without an answer.", self._listener.waiting)
 
     def _aliases(self) -> Iterable[Metric]:
-        generation, scoring = self._generation(), self._scoring
+        scoring = self._scoring
+        if len(self._models) != 1:
+            return ()
+        hosted = self._models.only()
+        generation = hosted.generation
         return aliases(
-            model=self._name,
+            model=hosted.name,
             version="" if generation is None else str(generation.arms[0].bundle.version),
             routes=self._routes,
             rows=scoring.batch_rows,
             batches=sum(scoring.batches),
             waiting=self._listener.waiting,
         )
+
+    def _generations(self) -> list[tuple[str, Generation]]:
+        return [(hosted.name, hosted.generation) for hosted in self._models if hosted.generation is not None]

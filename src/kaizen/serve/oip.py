@@ -19,7 +19,8 @@ from kaizen.serve.aside import Aside
 from kaizen.serve.calls import Call
 from kaizen.serve.deadline import deadline_of, lane_of
 from kaizen.serve.generation import Generation, LiveArm
-from kaizen.serve.message import Request
+from kaizen.serve.message import Handler, Request
+from kaizen.serve.models import Models
 from kaizen.serve.reader import Inputs, explained
 from kaizen.serve.rows import RowDecoder, chunks
 from kaizen.serve.scoring import Scoring
@@ -52,29 +53,19 @@ class OpenInference:
 
     Parameters
     ----------
-    name
-        The endpoint.
     version
         Of this server.
-    current
-        Gives the generation that answers and its decoder; raises a 503 before there is one.
+    models
+        The endpoints.
     scoring
         Where calls go.
     aside
         Reads large bodies.
     """
 
-    def __init__(
-        self,
-        name: str,
-        version: str,
-        current: Callable[[], tuple[Generation, RowDecoder]],
-        scoring: Scoring,
-        aside: Aside,
-    ) -> None:
-        self._name = name
+    def __init__(self, version: str, models: Models, scoring: Scoring, aside: Aside) -> None:
         self._version = version
-        self._current = current
+        self._models = models
         self._scoring = scoring
         self._aside = aside
         self._decoder = msgspec.json.Decoder(Infer)
@@ -89,38 +80,39 @@ class OpenInference:
 
     def ready(self, request: Request) -> None:
         """GET /v2/health/ready."""
-        self._current()
+        for hosted in self._models:
+            hosted.current()
         _send(request, {"ready": True, "live": True})
 
     def models(self, request: Request) -> None:
         """GET /v2/models."""
-        _send(request, {"models": [self._name]})
+        _send(request, {"models": [hosted.name for hosted in self._models]})
 
-    def model(self, version: str | None) -> Callable[[Request], None]:
-        """GET /v2/models/{name}[/versions/{version}]."""
+    def model(self, model: str, version: str | None = None) -> Handler:
+        """GET /v2/models/{model}[/versions/{version}]."""
 
         def handle(request: Request) -> None:
-            generation, _ = self._current()
+            generation, _ = self._models.serving(model)
             pinned(generation, version)
             _send(request, metadata(generation))
 
         return handle
 
-    def model_ready(self, version: str | None) -> Callable[[Request], None]:
-        """GET /v2/models/{name}[/versions/{version}]/ready."""
+    def model_ready(self, model: str, version: str | None = None) -> Handler:
+        """GET /v2/models/{model}[/versions/{version}]/ready."""
 
         def handle(request: Request) -> None:
-            generation, _ = self._current()
+            generation, _ = self._models.serving(model)
             pinned(generation, version)
-            _send(request, {"name": self._name, "ready": True})
+            _send(request, {"name": model, "ready": True})
 
         return handle
 
-    def infer(self, version: str | None) -> Callable[[Request], None]:
-        """POST /v2/models/{name}[/versions/{version}]/infer."""
+    def infer(self, model: str, version: str | None = None) -> Handler:
+        """POST /v2/models/{model}[/versions/{version}]/infer."""
 
         def handle(request: Request) -> None:
-            generation, decoder = self._current()
+            generation, decoder = self._models.serving(model)
             arm = pinned(generation, version)
             if not _SAYS_WHEN.search(request.body, 0, 1 << 16):
                 self._scoring.shed(request, generation, deadline_of(request))
@@ -177,11 +169,6 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "outputs": outputs,
         "properties": {"revision": str(generation.endpoint.revision)} | generation.bundles(),
     }
-
-
-def no_model(name: str, known: str) -> RequestError:
-    """Return the 404 for a model that is not this endpoint."""
-    return RequestError(f"there is no model {name[:64]!r}", status=404, fix=f"known: {known}")
 
 
 def call_of(

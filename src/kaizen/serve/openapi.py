@@ -14,7 +14,8 @@ import msgspec
 from kaizen import __version__
 from kaizen.serve.docs import page
 from kaizen.serve.generation import Generation
-from kaizen.serve.message import Request
+from kaizen.serve.message import Handler, Request
+from kaizen.serve.models import Models
 from kaizen.serve.schema import DIALECT, MOMENT, row_schema
 from kaizen.serve.tensors import DATATYPES
 
@@ -32,34 +33,58 @@ class Contract:
 
     Parameters
     ----------
-    current
-        Gives the generation that answers; raises a 503 before there is one.
+    models
+        The endpoints.
     listed
         Gives method, path and name of every route.
     """
 
-    def __init__(self, current: Callable[[], Generation], listed: Callable[[], Sequence[tuple[str, str, str]]]) -> None:
-        self._current = current
+    def __init__(self, models: Models, listed: Callable[[], Sequence[tuple[str, str, str]]]) -> None:
+        self._models = models
         self._listed = listed
-        self._kept: tuple[Generation, bytes] | None = None
+        self._kept: tuple[Generation, int, bytes] | None = None
 
-    def openapi(self, request: Request) -> None:
-        """GET /openapi.json."""
-        generation = self._current()
-        if self._kept is None or self._kept[0] is not generation:
-            self._kept = generation, _ENCODER.encode(document(generation, self._listed()))
-        request.reply(self._kept[1])
+    def openapi(self, model: str | None = None) -> Handler:
+        """GET /openapi.json, /openapi/{model}."""
 
-    def schema(self, request: Request) -> None:
-        """GET /v1/schema."""
-        body = _ENCODER.encode({"$schema": DIALECT, **row_schema(self._current())})
-        request.reply(body, content_type=b"application/schema+json")
+        def handle(request: Request) -> None:
+            generation, models = self._models.serving(model)[0], len(self._models)
+            if self._kept is None or self._kept[:2] != (generation, models):
+                routes = _concerning(generation.endpoint.name, self._listed(), is_only=models == 1)
+                self._kept = generation, models, _ENCODER.encode(document(generation, routes))
+            request.reply(self._kept[2])
 
-    def docs(self, request: Request) -> None:
-        """GET /docs."""
-        html, policy = page(self._current())
-        extra = b"content-security-policy: %b\r\nx-content-type-options: nosniff\r\n" % policy
-        request.reply(html, content_type=b"text/html; charset=utf-8", extra=extra)
+        return handle
+
+    def schema(self, model: str | None = None) -> Handler:
+        """GET /v1/schema[/{model}]."""
+
+        def handle(request: Request) -> None:
+            body = _ENCODER.encode({"$schema": DIALECT, **row_schema(self._models.serving(model)[0])})
+            request.reply(body, content_type=b"application/schema+json")
+
+        return handle
+
+    def docs(self, model: str | None = None) -> Handler:
+        """GET /docs[/{model}]."""
+
+        def handle(request: Request) -> None:
+            html, policy = page(self._models.serving(model)[0], is_named=model is not None)
+            extra = b"content-security-policy: %b\r\nx-content-type-options: nosniff\r\n" % policy
+            request.reply(html, content_type=b"text/html; charset=utf-8", extra=extra)
+
+        return handle
+
+
+def _concerning(name: str, routes: Sequence[tuple[str, str, str]], *, is_only: bool) -> list[tuple[str, str, str]]:
+    """Return the routes that one model's callers need: of two ways to ask the same, the one that fits."""
+    bare = {route for _, path, route in routes if "{model}" not in path}
+    named = {route for _, path, route in routes if "{model}" in path}
+    return [
+        (method, path.replace("{model}", name), route)
+        for method, path, route in routes
+        if route not in (bare & named) or ("{model}" in path) != is_only
+    ]
 
 
 def document(generation: Generation, routes: Sequence[tuple[str, str, str]]) -> Schema:

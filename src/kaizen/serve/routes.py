@@ -1,57 +1,50 @@
-"""Which handler answers a method and a path; what does not exist is answered with what does."""
+"""Which handler answers a method and a path; what does not exist is answered with what does.
+
+A path may have parameters, ``/v2/models/{model}/infer``: what makes the handler is called with them. Names are looked
+up when a request is handled, not here, because models come and go while heads are remembered.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from kaizen.core.errors import RequestError, nearest
 from kaizen.serve.message import Handler, Request, Route
-from kaizen.serve.oip import OpenInference, no_model
 
-_MODELS: Final = "/v2/models/"
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
 class Routes:
-    """The table of routes.
+    """The table of routes; `add` all of them first, then `resolve`."""
 
-    Parameters
-    ----------
-    name
-        The endpoint, which is the only model.
-    fixed
-        Routes by method and path.
-    protocol
-        Answers the paths with a model and a version in them.
-    """
+    def __init__(self) -> None:
+        self._fixed: dict[tuple[str, str], Route] = {}
+        self._patterns: list[tuple[str, str, re.Pattern[str], Route, Callable[..., Handler]]] = []
+        self._lost = Route("none", lambda request: request.refuse(_nothing_at("/", self._paths())))
+        self._by_name: dict[str, Route] = {}
 
-    def __init__(self, name: str, fixed: Mapping[tuple[str, str], Route], protocol: OpenInference) -> None:
-        self._name = name
-        self._fixed = fixed
-        self._models = _MODELS + name
-        self._paths = sorted({path for _, path in fixed})
-        self._protocol = protocol
-        self._infer = Route("infer", protocol.infer(None))
-        self._model = Route("model", protocol.model(None))
-        self._ready = Route("model_ready", protocol.model_ready(None))
-        self._lost = Route("none", lambda request: request.refuse(_nothing_at("/", self._paths)))
-        self.every = [*fixed.values(), self._infer, self._model, self._ready, self._lost]
+    @property
+    def every(self) -> list[Route]:
+        """One route of each name, with the figures of all that share it."""
+        return [*self._by_name.values(), self._lost]
+
+    def add(self, method: str, path: str, name: str, handle: Handler) -> None:
+        """Answer a path; routes of one name share their figures."""
+        self._fixed[method, path] = self._named(name, handle)
+
+    def add_pattern(self, method: str, path: str, name: str, make: Callable[..., Handler]) -> None:
+        """Answer all paths of a pattern; `make` is called with its parameters and returns the handler."""
+        pieces = _PARAMETER.split(path)  # texts and names in turn
+        quoted = [f"(?P<{piece}>[^/]+?)" if i % 2 else re.escape(piece) for i, piece in enumerate(pieces)]
+        route = self._named(name, lambda request: request.refuse(_nothing_at(path, [])))
+        self._patterns.append((method, path, re.compile("".join(quoted)), route, make))
 
     def listed(self) -> list[tuple[str, str, str]]:
-        """Return method, path and name of every route that resolves, the endpoint's name and `{version}` in it."""
-        bases = (self._models, f"{self._models}/versions/{{version}}")
-        return [
-            *((method, path, route.name) for (method, path), route in self._fixed.items()),
-            *(
-                (method, base + end, route.name)
-                for base in bases
-                for method, end, route in (
-                    ("GET", "", self._model),
-                    ("GET", "/ready", self._ready),
-                    ("POST", "/infer", self._infer),
-                )
-            ),
-        ]
+        """Return method, path and name of every route, parameters in braces."""
+        fixed = [(method, path, route.name) for (method, path), route in self._fixed.items()]
+        return [*fixed, *((method, path, route.name) for method, path, _, route, _ in self._patterns)]
 
     def resolve(self, method: str, path: str) -> Route:
         """Return the route; where there is none, one that says so."""
@@ -61,31 +54,26 @@ class Routes:
         found = self._fixed.get((method, path))
         if found is not None:
             return found
-        if path.startswith(_MODELS):
-            return self._of_model(method, path)
         allowed = [other for other, known in self._fixed if known == path]
+        for wanted, _, pattern, route, make in self._patterns:
+            match = pattern.fullmatch(path)
+            if match is not None and wanted == method:
+                return _alike(route, make(**match.groupdict()))
+            if match is not None:
+                allowed.append(wanted)
         if allowed:
-            return self._refusing(_not_allowed(method, path, ", ".join(allowed)), allowed[0])
-        return self._refusing(_nothing_at(path, [*self._paths, self._models]))
+            return self._refusing(_not_allowed(method, path, ", ".join(allowed)), ", ".join(allowed))
+        return self._refusing(_nothing_at(path, [_filled(known, path) for known in self._paths()]))
 
-    def _of_model(self, method: str, path: str) -> Route:
-        name, _, rest = path[len(_MODELS) :].partition("/")
-        version: str | None = None
-        if rest.startswith("versions/"):
-            version, _, rest = rest.removeprefix("versions/").partition("/")
-        if name != self._name:
-            return self._refusing(no_model(name, self._name))
-        known = {
-            "": ("GET", self._model, self._protocol.model),
-            "ready": ("GET", self._ready, self._protocol.model_ready),
-            "infer": ("POST", self._infer, self._protocol.infer),
-        }.get(rest)
-        if known is None:
-            return self._refusing(_nothing_at(path, [f"{self._models}{end}" for end in ("", "/ready", "/infer")]))
-        wanted, route, make = known
-        if method != wanted:
-            return self._refusing(_not_allowed(method, path, wanted), wanted)
-        return route if version is None else _alike(route, make(version))
+    def _named(self, name: str, handle: Handler) -> Route:
+        first = self._by_name.get(name)
+        if first is not None:
+            return _alike(first, handle)
+        self._by_name[name] = Route(name, handle)
+        return self._by_name[name]
+
+    def _paths(self) -> list[str]:
+        return sorted({path for _, path, _ in self.listed()})
 
     def _refusing(self, error: RequestError, allowed: str = "") -> Route:
         def handle(request: Request) -> None:
@@ -102,6 +90,13 @@ def _alike(route: Route, handle: Handler) -> Route:
     twin = Route(route.name, handle)
     twin.counts = route.counts
     return twin
+
+
+def _filled(known: str, path: str) -> str:
+    """Return a pattern with the parts of the path that stand where its parameters are."""
+    parts = path.split("/")
+    places = enumerate(known.split("/"))
+    return "/".join(parts[i] if i < len(parts) and _PARAMETER.fullmatch(own) else own for i, own in places)
 
 
 def _not_allowed(method: str, path: str, allowed: str) -> RequestError:

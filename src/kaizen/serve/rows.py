@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import GenericAlias
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -27,7 +27,7 @@ from kaizen.serve.aside import LARGE_BYTES, Aside
 from kaizen.serve.calls import Call
 from kaizen.serve.deadline import deadline_of
 from kaizen.serve.generation import Generation
-from kaizen.serve.message import Request
+from kaizen.serve.message import Handler, Request
 from kaizen.serve.reader import Inputs, Reader, explained
 from kaizen.serve.scoring import CHUNK, Scoring
 
@@ -140,27 +140,36 @@ class RowDecoder:
         return [own for chunk in inputs for own in self._unit(chunk)]
 
 
+Serving: TypeAlias = "Callable[[str | None], tuple[Generation, RowDecoder]]"
+
+
 class Predict:
     """Answers plain rows.
 
     Parameters
     ----------
-    current
-        Gives the generation that answers and its decoder; raises a 503 before there is one.
+    serving
+        Gives the generation that answers for a model, None: for the only one, and its decoder.
     scoring
         Where calls go.
     aside
         Reads large bodies.
     """
 
-    def __init__(self, current: Callable[[], tuple[Generation, RowDecoder]], scoring: Scoring, aside: Aside) -> None:
-        self._current = current
+    def __init__(self, serving: Serving, scoring: Scoring, aside: Aside) -> None:
+        self._serving = serving
         self._scoring = scoring
         self._aside = aside
 
     def handle(self, request: Request) -> None:
-        """Take a request; the answer follows its batch."""
-        generation, decoder = self._current()
+        """POST /v1/predict; the answer follows its batch."""
+        self._take(request, *self._serving(None))
+
+    def of(self, model: str) -> Handler:
+        """POST /v1/predict/{model}."""
+        return lambda request: self._take(request, *self._serving(model))
+
+    def _take(self, request: Request, generation: Generation, decoder: RowDecoder) -> None:
         deadline_ns = deadline_of(request)
         self._scoring.shed(request, generation, deadline_ns)
         if len(request.body) <= LARGE_BYTES:

@@ -7,10 +7,11 @@ would say so; they stand under `x-seen`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 from kaizen.core.records import Column, Seen
-from kaizen.serve.generation import Generation, Model
+from kaizen.serve.generation import Generation
+from kaizen.serve.told import told
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _LARGEST: Final = 1.7976931348623157e308  # a double's; beyond, a number is refused as infinite
@@ -34,29 +35,6 @@ _TYPES: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-class Told(Protocol):
-    """What a bundle's signature tells beyond the columns."""
-
-    @property
-    def examples(self) -> Sequence[Mapping[str, Any]]:
-        """Rows to try, in the wire form."""
-        ...
-
-    @property
-    def seen(self) -> Sequence[Seen]:
-        """What the training rows had."""
-        ...
-
-
-@runtime_checkable
-class Telling(Protocol):
-    """A model that can tell more of its columns than their types; one that cannot is served all the same."""
-
-    def signature(self) -> Told:
-        """Return what the bundle's signature tells."""
-        ...
-
-
 def row_schema(generation: Generation) -> dict[str, Any]:
     """Return the JSON Schema of one row of the champion; columns that only other arms read may be left out."""
     reader = generation.reader
@@ -70,14 +48,6 @@ def row_schema(generation: Generation) -> dict[str, Any]:
         "additionalProperties": False,
         **({"examples": examples} if examples else {}),
     }
-
-
-def told(model: Model) -> tuple[list[dict[str, Any]], list[Seen]]:
-    """Return the examples and what was seen, as far as the model can tell."""
-    if not isinstance(model, Telling):
-        return [], []
-    signature = model.signature()
-    return [dict(example) for example in signature.examples], list(signature.seen)
 
 
 def _column(column: Column, seen: Seen | None, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

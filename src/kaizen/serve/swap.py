@@ -1,4 +1,4 @@
-"""Hot swap: a thread watches for a new revision, loads and warms it, and then the loop switches in one step.
+"""Hot swap: a new revision is loaded and warmed beside the old one, and then switched to in one step.
 
 Requests in flight finish on the generation they started with. A revision that cannot be loaded changes nothing:
 the old one goes on serving, the problem is told, and loading is tried again every few seconds.
@@ -7,7 +7,6 @@ the old one goes on serving, the problem is told, and loading is tried again eve
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -22,18 +21,16 @@ _RETRY_S: Final = 3.0
 
 
 class Swap:
-    """Watches an endpoint from a thread of its own.
+    """Follows an endpoint's revisions; `look` is called again and again, always in one and the same thread.
 
     Parameters
     ----------
     endpoint
-        Returns the newest revision, or None before there is one; called in the thread only.
+        Returns the newest revision, or None before there is one.
     load
-        Returns the model of a bundle's id; called in the thread only.
+        Returns the model of a bundle's id.
     switch
-        Is handed each new generation, in the thread; returns when it serves.
-    every_s
-        How often to look.
+        Is handed each new generation; returns when it serves.
     """
 
     def __init__(
@@ -41,37 +38,18 @@ class Swap:
         endpoint: Callable[[], Endpoint | None],
         load: Callable[[str], Model],
         switch: Callable[[Generation], None],
-        *,
-        every_s: float = 0.1,
     ) -> None:
         self._endpoint = endpoint
         self._load = load
         self._switch = switch
-        self._every_s = every_s
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="kaizen-swap", daemon=True)
         self._generation: Generation | None = None
         self._failed: tuple[int, float] = (0, 0.0)  # the revision that did not load, and when to try again
         self.problem = ""  # why the newest revision does not serve
         self.swaps = 0
         self.failures = 0
 
-    def start(self) -> None:
-        """Begin to watch."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop watching, and wait for a load that is under way."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5.0)
-
-    def _watch(self) -> None:
-        while not self._stopped.is_set():
-            self._look()
-            self._stopped.wait(self._every_s)
-
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Bring the newest revision, if it is another than the one that serves; never raises."""
         try:
             newest = self._endpoint()
         except Exception as err:  # a store that cannot be read now may be read in a moment; serving goes on

@@ -2,7 +2,8 @@
 
 A batch is one `write` to a file opened to append; when it returns, the rows are with the operating system and
 outlive the process. A segment that is full is handed to the disk (fsync) by a thread, beside the next one; the
-newest is handed to it by `sync`.
+newest is handed to it by `sync`. An encrypted segment is written by one appender from its first byte to its last: one
+that is found is left as it is, without its torn tail, and another begins (`cipher.py` says why).
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import fcntl
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kaizen.adapters.log import frames
 from kaizen.adapters.log.frames import Origin, newest_segment, segment_path
 from kaizen.core.errors import StoreError
 from kaizen.core.records import Column, LabelBatch, PredictionBatch
+
+if TYPE_CHECKING:
+    from kaizen.adapters.log.cipher import Keyring
 
 _LOCK = "appender.lock"
 
@@ -29,10 +34,14 @@ class Appender:
         Where the segments are; made with the first batch.
     segment_bytes
         The size from which a segment counts as full.
+    keys
+        What new segments are encrypted with; None: they are not.
     """
 
-    def __init__(self, folder: Path, segment_bytes: int) -> None:
+    def __init__(self, folder: Path, segment_bytes: int, keys: Keyring | None = None) -> None:
         self._folder = folder
+        self._keys = keys
+        self._sealer: frames.Sealer | None = None
         self._segment_bytes = segment_bytes
         self._mutex = threading.Lock()
         self._lock_fd = -1
@@ -57,7 +66,8 @@ class Appender:
             if self._size >= self._segment_bytes:
                 self._rotate()
             if isinstance(batch, LabelBatch):
-                frames.write_into(self._buffer, 0, frames.LABELS, batch.at, (batch.ids, batch.values, batch.at))
+                columns = (batch.ids, batch.values, batch.at)
+                frames.write_into(self._buffer, 0, frames.LABELS, batch.at, columns, self._sealer)
                 self._write()
             else:
                 self._append_predictions(batch)
@@ -134,6 +144,7 @@ class Appender:
                 batch.times,
                 batch.strings,
             ),
+            self._sealer,
         )
         self._write()
         if new:
@@ -147,7 +158,7 @@ class Appender:
         return _Known(number, batch.columns)
 
     def _write_origin(self, batch: PredictionBatch) -> int:
-        frames.write_into(self._buffer, 0, frames.ORIGIN, (), _origin(batch))
+        frames.write_into(self._buffer, 0, frames.ORIGIN, (), _origin(batch), self._sealer)
         offset = len(self._buffer)
         self._buffer.extend(bytes(frames.HEADER.size))
         return offset
@@ -178,6 +189,8 @@ class Appender:
             os.ftruncate(self._fd, self._size)
         except OSError:
             self._drop_segment()  # the next append opens it again, and opening cuts the tail off
+        if self._sealer is not None:  # the number of the frame that was lost is used up
+            self._drop_segment()
 
     def _open(self) -> None:
         """Take the right to append, and the newest segment, without its torn tail."""
@@ -215,24 +228,30 @@ class Appender:
         self._lock_fd = lock
 
     def _resume(self) -> None:
+        """Go on with the newest segment or, where it or what is to be written is encrypted, with one of our own."""
         path = segment_path(self._folder, self._number)
         data = path.read_bytes()
-        frames.check_magic(data, str(path))
-        if len(data) < len(frames.MAGIC):
-            path.write_bytes(frames.MAGIC)
-            data = frames.MAGIC
-        end, origins = _whole_part(data, path)
+        sealed = frames.is_sealed(data, str(path))
+        start = frames.SEALED_HEADER.size if sealed else len(frames.MAGIC)
+        end, origins = _whole_part(data, start, path, readable=not sealed)
+        if end == start:
+            self._begin(self._number, os.O_TRUNC)
+            _report_cut(path, len(data) - start)
+            return
         self._take(path, os.O_WRONLY, end, origins)
         if end < len(data):
             os.ftruncate(self._fd, end)
             _report_cut(path, len(data) - end)
+        if sealed or self._keys is not None:
+            self._rotate()
 
-    def _begin(self, number: int) -> None:
+    def _begin(self, number: int, flag: int = os.O_CREAT | os.O_EXCL) -> None:
         path = segment_path(self._folder, number)
-        self._take(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, len(frames.MAGIC), [])
+        header, self._sealer = (frames.MAGIC, None) if self._keys is None else self._keys.begin(path.name)
+        self._take(path, os.O_WRONLY | flag, len(header), [])
         self._number = number
         self._fresh = True
-        if os.write(self._fd, frames.MAGIC) != len(frames.MAGIC):
+        if os.write(self._fd, header) != len(header):
             raise OSError("the disk is full")
 
     def _take(self, path: Path, flags: int, size: int, origins: list[Origin]) -> None:
@@ -309,11 +328,11 @@ def _check(batch: PredictionBatch | LabelBatch) -> None:
         raise StoreError(f"a batch of {rows} ids has lists of other lengths", where="the prediction log")
 
 
-def _whole_part(data: bytes, path: Path) -> tuple[int, list[Origin]]:
-    """Return where the last whole frame ends, and the origins up to there."""
-    position, origins = len(frames.MAGIC), []
+def _whole_part(data: bytes, position: int, path: Path, *, readable: bool) -> tuple[int, list[Origin]]:
+    """Return where the last whole frame ends, and the origins up to there, where they can be read."""
+    origins = []
     while (frame := frames.frame_at(data, position)) is not None:
-        if frame.kind == frames.ORIGIN:
+        if frame.kind == frames.ORIGIN and readable:
             origins.append(frames.decode_origin(data[frame.start : frame.end]))
         position = frame.end
     if frames.resumes_after(data, position):
@@ -322,6 +341,8 @@ def _whole_part(data: bytes, path: Path) -> tuple[int, list[Origin]]:
 
 
 def _report_cut(path: Path, count: int) -> None:
+    if count <= 0:
+        return
     import structlog  # 0.1 s to import, for what happens after a crash
 
     structlog.get_logger("kaizen.log").warning("log.tail_cut", segment=str(path), bytes=count)

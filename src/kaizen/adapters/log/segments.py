@@ -5,21 +5,28 @@
     log/00000002.log                    sealed: full, no longer appended to
     log/00000003.log                    the newest: what `append` writes to
 
-`frames.py` has the format, `append.py` writes, `scan.py` reads, `compact.py` makes Parquet.
+`frames.py` has the format, `append.py` writes, `scan.py` reads, `compact.py` makes Parquet. `cipher.py` encrypts; a
+compacted segment is then one file, `.packed` (`pack.py`). `mask.py` keeps columns out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from kaizen.adapters.log import frames
 from kaizen.adapters.log.append import Appender
 from kaizen.adapters.log.scan import EVER, Reader
 from kaizen.core.clock import to_us
+from kaizen.core.projectfile import LogSection
 from kaizen.core.records import LabelBatch, PredictionBatch
+
+if TYPE_CHECKING:
+    from kaizen.adapters.log.cipher import Keyring
+    from kaizen.adapters.log.mask import Mask
 
 
 class SegmentLog:
@@ -34,6 +41,10 @@ class SegmentLog:
         Where the segments are; made with the first batch.
     segment_bytes
         The size from which a segment is full.
+    keys
+        What it is encrypted with, and read with; None: what is appended is not encrypted.
+    mask
+        What replaces or leaves out columns before they are appended; None: nothing does.
 
     Examples
     --------
@@ -45,13 +56,39 @@ class SegmentLog:
     >>> log.close()
     """
 
-    def __init__(self, folder: str | Path, *, segment_bytes: int = 16 << 20) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        segment_bytes: int = 16 << 20,
+        keys: Keyring | None = None,
+        mask: Mask | None = None,
+    ) -> None:
         self.folder = Path(folder)
-        self._appender = Appender(self.folder, segment_bytes)
-        self._reader = Reader(self.folder)
+        self._keys = keys
+        self._mask = mask
+        self._appender = Appender(self.folder, segment_bytes, keys)
+        self._reader = Reader(self.folder, keys)
+
+    @classmethod
+    def declared(cls, folder: Path, section: LogSection, *, home: Path, unit: str | None) -> SegmentLog:
+        """Return the log that a project declares: `home` is the project's folder, `unit` the column of units."""
+        keys = mask = None
+        if section.encrypt is not None:
+            from kaizen.adapters.log.cipher import read_keys
+
+            keys = read_keys(section.encrypt, home)
+        if section.hash or section.drop:
+            from kaizen.adapters.log.mask import Mask, salt_of
+
+            secret = keys.hash_secret if keys is not None else partial(salt_of, folder.with_suffix(".salt"))
+            mask = Mask(section.hash, section.drop, unit=unit, secret=secret)
+        return cls(folder, keys=keys, mask=mask)
 
     def append(self, batch: PredictionBatch | LabelBatch) -> None:
         """Add one batch; when this returns, its rows outlive the process."""
+        if self._mask is not None and isinstance(batch, PredictionBatch):
+            batch = self._mask.apply(batch)
         self._appender.append(batch)
 
     def sync(self) -> None:
@@ -68,10 +105,13 @@ class SegmentLog:
         return cast("Iterator[LabelBatch]", self._reader.scan(frames.LABELS, *_range(start, end)))
 
     def compact(self) -> int:
-        """Rewrite the sealed segments as Parquet and return how many; any process may do it, one at a time."""
+        """Rewrite the sealed segments for reading and return how many; any process may do it, one at a time.
+
+        As Parquet; or packed, if the log is encrypted.
+        """
         from kaizen.adapters.log.compact import compact  # DuckDB and numpy, for this alone
 
-        return compact(self.folder, self._reader)
+        return compact(self.folder, self._reader, self._keys)
 
     def size_bytes(self) -> int:
         """Return how much of the disk the log takes."""
