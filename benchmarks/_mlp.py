@@ -100,7 +100,7 @@ def main() -> None:
         id="mlp@1", project="mlp", at=_NOW, by="benchmark", name="mlp", revision=1, arms=arms, decision="d"
     )
     server = Server(
-        [EndpointSource("mlp", lambda: record, lambda _: Perceptron(folder / "mlp.onnx"))],
+        [EndpointSource(name="mlp", endpoint=lambda: record, load=lambda _: Perceptron(folder / "mlp.onnx"))],
         port=int(sys.argv[2]),
         log=SegmentLog(folder / "log"),
         deadline_s=float(os.environ.get("DEADLINE_S", "1")) or None,
