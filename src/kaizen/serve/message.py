@@ -9,10 +9,13 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 
 from kaizen.core.errors import KaizenError, OverloadError, RequestError
+from kaizen.serve.scopes import Grant, Scope, scope_of
 
 REASONS: Final[Mapping[int, bytes]] = {
     200: b"OK",
     400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
     408: b"Request Timeout",
@@ -20,6 +23,7 @@ REASONS: Final[Mapping[int, bytes]] = {
     413: b"Content Too Large",
     415: b"Unsupported Media Type",
     422: b"Unprocessable Content",
+    429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
     500: b"Internal Server Error",
     501: b"Not Implemented",
@@ -44,12 +48,13 @@ class Counts:
 
 
 class Route:
-    """A handler, and the figures of its answers."""
+    """A handler, the scope that it asks of callers, and the figures of its answers."""
 
-    __slots__ = ("counts", "handle", "name")
+    __slots__ = ("counts", "handle", "name", "scope")
 
     def __init__(self, name: str, handle: Handler) -> None:
         self.name = name
+        self.scope: Scope = scope_of(name)
         self.handle = handle
         self.counts = Counts()
 
@@ -57,7 +62,7 @@ class Route:
 class Head:
     """The request line and headers, parsed; a client sends the same head again and again, so they are kept."""
 
-    __slots__ = ("headers", "keep_alive", "length", "method", "old", "path", "request_id", "route")
+    __slots__ = ("grant", "headers", "keep_alive", "length", "method", "old", "path", "request_id", "route")
 
     def __init__(self, method: str, path: str, headers: dict[bytes, bytes], *, keep_alive: bool, old: bool) -> None:
         self.method = method
@@ -67,6 +72,7 @@ class Head:
         self.old = old  # HTTP/1.0, which closes unless told otherwise
         self.request_id = headers.get(b"x-request-id", b"")[:128]
         self.length = 0
+        self.grant: Grant | None = None  # what the guard found out, if there is one
         self.route: Route
 
 
@@ -112,6 +118,8 @@ class Request:
         status = error.status if isinstance(error, RequestError) else 500
         if status == 503:
             extra += b"retry-after: %d\r\n" % (error.retry_after_s if isinstance(error, OverloadError) else 1)
+        if isinstance(error, RequestError):
+            extra += error.headers
         self.reply(error_body(error), status=status, extra=extra)
 
 
