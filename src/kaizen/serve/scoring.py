@@ -10,9 +10,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from itertools import islice, repeat
+from math import isfinite
 from typing import Final, TypeAlias
-
-import numpy as np
 
 from kaizen.core.clock import Clock, to_us
 from kaizen.core.errors import DeadlineError, KaizenError, RequestError
@@ -201,12 +201,12 @@ class Scoring:
         for part in parts:
             call, rows = part.call, part.rows
             if call.ids is None:
-                call.ids = [next(fresh) for _ in range(rows)]
+                call.ids = list(islice(fresh, rows))
             ids += part.own(call.ids)
-            at += part.own(call.at) if call.at else [now_us] * rows
-            units += part.own(call.units) if call.units else [None] * rows
-            latency_us += [(now_ns - call.request.arrived_ns) // 1000] * rows
-            requests += [call.request_id] * rows
+            at += part.own(call.at) if call.at else repeat(now_us, rows)
+            units += part.own(call.units) if call.units else repeat(None, rows)
+            latency_us += repeat((now_ns - call.request.arrived_ns) // 1000, rows)
+            requests += repeat(call.request_id, rows)
         columns = call.generation.reader.columns
         numbers, times, strings = to_log(columns, feeds)
         batch = PredictionBatch(
@@ -284,10 +284,10 @@ def _score(parts: list[Part | ShadowPart]) -> Scored:
     """Return the tensors and answers of parts of one arm; raise if any answer is no number."""
     arm = parts[0].key
     feeds = arm.reader.pack([part.inputs for part in parts])
-    outputs = arm.score(feeds)
-    if not np.isfinite(outputs).all():
+    outputs: list[float] = arm.score(feeds).tolist()
+    if not isfinite(sum(outputs)) and not all(map(isfinite, outputs)):  # the sum alone may overflow
         raise RequestError("the model's answer to this row is not a number", status=422)
-    return feeds, outputs.tolist()
+    return feeds, outputs
 
 
 def _settle(parts: list[Part], outputs: list[float]) -> None:
@@ -295,13 +295,13 @@ def _settle(parts: list[Part], outputs: list[float]) -> None:
     start = 0
     for part in parts:
         call = part.call
-        values = outputs[start : start + part.rows]
-        start += part.rows
+        end = start + part.rows
         if part.places is None:
-            call.outputs = values
+            call.outputs = outputs[start:end]
         else:
-            for place, value in zip(part.places, values, strict=True):
+            for place, value in zip(part.places, outputs[start:end], strict=True):
                 call.outputs[place] = value
+        start = end
         call.settle()
 
 
