@@ -28,11 +28,13 @@ from numpy.typing import NDArray
 from kaizen.adapters.log.segments import SegmentLog
 from kaizen.bundle.manifest import Signature
 from kaizen.core.errors import BundleError, StoreError
+from kaizen.core.projectfile import TelemetrySection
 from kaizen.core.records import Arm, Bundle, Column, Endpoint, Seen
 from kaizen.serve.app import Server
 from kaizen.serve.commit import Durability
 from kaizen.serve.http import Limits
 from kaizen.serve.models import EndpointSource
+from kaizen.serve.telemetry import Telemetry
 
 COLUMNS = (
     Column("width", "number"),
@@ -171,6 +173,7 @@ def main() -> None:
         log=Disk(folder / "log"),
         durability=msgspec.convert(os.environ.get("DURABILITY", "os"), Durability),
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
+        telemetry=Telemetry(msgspec.json.decode(os.environ.get("TELEMETRY", "{}"), type=TelemetrySection), folder),
         grpc_port=int(os.environ["GRPC_PORT"]) if "GRPC_PORT" in os.environ else None,
         stop_with_parent=True,
     )

@@ -62,6 +62,7 @@ def command(
     an unknown key is refused: at the start with exit code 1, later by going on with the revision that serves.
     """
     from kaizen.serve.app import Server
+    from kaizen.serve.telemetry import Telemetry
 
     if paths:
         trusting = None if trust else [*trust_key, *_known_keys(folder)]
@@ -75,6 +76,7 @@ def command(
         port=served.section.port if port is None else port,
         log=served.log,
         durability=served.section.durability,
+        telemetry=Telemetry(served.section.telemetry, folder),
         grpc_port=grpc_port,
         stop_with_parent=stop_with_parent,
     )

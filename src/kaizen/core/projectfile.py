@@ -97,12 +97,21 @@ class LearnSection(_Section, frozen=True, kw_only=True):
     group: str | None = None  # keep rows of one group on one side of a split
 
 
+class TelemetrySection(_Section, frozen=True, kw_only=True, omit_defaults=True):
+    """What is told of each request, and to whom."""
+
+    traces: str = "off"  # or "otlp", or the address of a collector
+    sample: float = 0.01  # share of the requests whose caller has not decided
+    access_log: str = "off"  # or "-", or a path
+
+
 class ServeSection(_Section, frozen=True, kw_only=True):
     """Where the endpoint listens, and what an answer promises."""
 
     host: str = "127.0.0.1"
     port: int = 8080
     durability: Literal["os", "disk"] = "os"
+    telemetry: TelemetrySection = TelemetrySection()
 
 
 class MonitorSection(_Section, frozen=True, kw_only=True):
@@ -255,6 +264,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "learn": LearnSection,
     "learn.gates[...]": Gate,
     "serve": ServeSection,
+    "serve.telemetry": TelemetrySection,
     "monitor": MonitorSection,
     "experiment": ExperimentSection,
     "loop": LoopSection,
@@ -307,6 +317,7 @@ def _check(file: ProjectFile, where: str) -> None:
             f"a port lies between 1 and 65535, or is 0 to take a free one (value {file.serve.port})",
             where=f"{where}: serve.port",
         )
+    _check_telemetry(file.serve.telemetry, f"{where}: serve.telemetry")
     if not 0 < file.experiment.alpha < 0.5:
         raise ProjectError(
             f"alpha lies between 0 and 0.5 (value {file.experiment.alpha})", where=f"{where}: experiment.alpha"
@@ -318,6 +329,19 @@ def _check(file: ProjectFile, where: str) -> None:
                 where=f"{where}: learn.gates[{index}]",
                 fix='such as {metric = "log_loss", no_worse_than = "champion", margin = 0.01}',
             )
+
+
+def _check_telemetry(telemetry: TelemetrySection, where: str) -> None:
+    if not 0 <= telemetry.sample <= 1:
+        raise ProjectError(f"a share lies between 0 and 1 (value {telemetry.sample})", where=f"{where}.sample")
+    if telemetry.traces not in ("off", "otlp") and not re.fullmatch(r"https?://[^\s/]+\S*", telemetry.traces):
+        raise ProjectError(
+            "expected 'off', 'otlp' or the address of a collector",
+            where=f"{where}.traces",
+            fix="such as http://127.0.0.1:4318/v1/traces",
+        )
+    if not telemetry.access_log:
+        raise ProjectError("expected 'off', '-' or a path", where=f"{where}.access_log")
 
 
 def _time_zone(name: str) -> ZoneInfo:

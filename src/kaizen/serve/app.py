@@ -32,6 +32,7 @@ from kaizen.serve.openapi import Contract
 from kaizen.serve.routes import Routes
 from kaizen.serve.rows import Predict
 from kaizen.serve.scoring import Scoring
+from kaizen.serve.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from kaizen.serve.grpc import GrpcServer
@@ -58,6 +59,8 @@ class Server:
         Where a prediction is before it is answered: with the operating system or on the disk.
     limits
         What one client may ask.
+    telemetry
+        Traces and the access log; None: neither.
     grpc_port
         Where to listen for gRPC, which needs the extra `[grpc]`; 0 takes a free one, None leaves it out.
     stop_with_parent
@@ -81,6 +84,7 @@ class Server:
         clock: Clock | None = None,
         durability: Durability = "os",
         limits: Limits | None = None,
+        telemetry: Telemetry | None = None,
         grpc_port: int | None = None,
         stop_with_parent: bool = False,
     ) -> None:
@@ -95,6 +99,7 @@ class Server:
             self.models.add(source)
         self._durability = durability
         self._limits = limits or Limits()
+        self._telemetry = telemetry
         self._stop_with_parent = stop_with_parent
         self._draining = False
         self._grpc: GrpcServer | None = None
@@ -134,10 +139,12 @@ class Server:
             self._log, self._commit, self._clock, loop.call_soon, loop.call_soon_threadsafe, self._thread
         )
         self._aside = Aside(self._reading, loop.call_soon_threadsafe)
+        self._watch = None if self._telemetry is None else self._telemetry.start(loop.call_later)
+        self.scoring.is_watched = self._watch is not None
         self._routes = self._compose()
         if self.grpc_port is not None:
             self._grpc = self._compose_grpc()
-        self._listener = Listener(self._routes.resolve, self._limits)
+        self._listener = Listener(self._routes.resolve, self._limits, self._watch)
         self._metrics = self._measure()
         try:
             self._socket = await loop.create_server(lambda: Connection(self._listener), self.host, self.port)
@@ -170,6 +177,8 @@ class Server:
         self._reading.shutdown()
         await self._commit.close()
         self._log.close()
+        if self._telemetry is not None:
+            await self._loop.run_in_executor(None, self._telemetry.stop)
         logger.info("stopped unanswered=%d", self._listener.waiting)
 
     # Inside
@@ -213,11 +222,13 @@ class Server:
         from kaizen.serve.grpc import GrpcServer  # here, for it stands on an extra
 
         most = self._limits.body_bytes
-        return GrpcServer(__version__, self.models, self.scoring, self._aside, message_bytes=most)
+        watch = self._watch
+        return GrpcServer(__version__, self.models, self.scoring, self._aside, message_bytes=most, watch=watch)
 
     def _measure(self) -> Metrics:
         every = [*self._routes.every, *([] if self._grpc is None else [self._grpc.route])]
-        return Metrics(self.models, every, self._listener, self.scoring, self._feedback, self._commit)
+        telemetry = self._telemetry
+        return Metrics(self.models, every, self._listener, self.scoring, self._feedback, self._commit, telemetry)
 
     def _tick(self) -> None:
         self._listener.tick()

@@ -10,7 +10,7 @@ alone (at most 2 log2 n further runs for each bad job), so no job fails for anot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
@@ -95,6 +95,14 @@ class Batcher(Generic[J, R]):
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing runs."""
         return not self._busy and not any(self._lanes)
+
+    def waiting(self) -> Mapping[Hashable, int]:
+        """Return how many jobs wait, by key; shadows left out, for whom nobody waits."""
+        counts: dict[Hashable, int] = {}
+        for lane in self._lanes[:SHADOW]:
+            for key, jobs in lane.items():
+                counts[key] = counts.get(key, 0) + len(jobs)
+        return counts
 
     def admit(self, rows: int, lane: int) -> None:
         """Raise a 503 if so many more rows would have to wait behind too many."""

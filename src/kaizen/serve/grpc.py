@@ -20,7 +20,8 @@ from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.aside import Aside
 from kaizen.serve.generation import LiveArm
 from kaizen.serve.grpc_messages import messages
-from kaizen.serve.message import Head, Request, Route
+from kaizen.serve.grpc_watch import ASKED, watched
+from kaizen.serve.message import Head, Request, Route, Watch
 from kaizen.serve.models import Models
 from kaizen.serve.oip import (
     EXTENSIONS,
@@ -80,6 +81,8 @@ class GrpcServer:
         Reads large messages.
     message_bytes
         The longest message taken and sent.
+    watch
+        Who is told of each answer.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class GrpcServer:
         aside: Aside,
         *,
         message_bytes: int,
+        watch: Watch | None = None,
     ) -> None:
         self.route = Route("grpc_infer", lambda _: None)
         self._version = version
@@ -97,6 +101,7 @@ class GrpcServer:
         self._scoring = scoring
         self._aside = aside
         self._message_bytes = message_bytes
+        self._watch = watch
         self._messages = messages()
         self._server: Any = None
 
@@ -143,6 +148,11 @@ class GrpcServer:
         }
         health = {"Check": self._answering("HealthCheckRequest", self._check)}
         services = {SERVICE: inference | repository, _REPOSITORY: repository, _HEALTH: health}
+        if self._watch is not None:
+            services = {
+                service: {name: watched(f"/{service}/{name}", handle, self._watch) for name, handle in methods.items()}
+                for service, methods in services.items()
+            }
         return [
             grpc.method_handlers_generic_handler(
                 service, {method: grpc.unary_unary_rpc_method_handler(handle) for method, handle in methods.items()}
@@ -206,6 +216,8 @@ class GrpcServer:
     async def _infer(self, body: bytes, context: Any) -> bytes:
         done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         request = _Rpc(_Once(done), self._head(context), body, time.perf_counter_ns())
+        if self._watch is not None:
+            ASKED.set(request)
         try:
             self._aside.run(request, lambda: self._decode(request), lambda taken: self._scoring.submit(*taken))
         except Exception as err:  # a call that is never answered would be worse
@@ -271,6 +283,9 @@ class _Rpc(Request):
 
 class _Once:
     """Takes the one answer of a call; a caller that has gone away leaves it untaken."""
+
+    watch = None  # calls are watched further out: see `grpc_watch`
+    peer = ("", 0)
 
     def __init__(self, done: asyncio.Future[bytes]) -> None:
         self._done = done

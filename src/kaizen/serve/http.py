@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 import zlib
 from collections import deque
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 from urllib.parse import unquote
 
 import httptools
 import msgspec
 
 from kaizen.core.errors import RequestError
-from kaizen.serve.message import JSON, Head, Request, Route, error_body, response
+from kaizen.serve.message import JSON, Head, Request, Route, Watch, error_body, response
+from kaizen.serve.tracecontext import Trace, joined, taken_from, without_trace
 
 logger = logging.getLogger("kaizen.serve")
+
+_TRACE: Final = re.compile(rb"(?i)\ntrace(parent|state)")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,11 +54,14 @@ class Listener:
         Gives the route of a method and a path; called once for each distinct head.
     limits
         What one client may ask.
+    watch
+        Who is told of each answer.
     """
 
-    def __init__(self, resolve: Callable[[str, str], Route], limits: Limits) -> None:
+    def __init__(self, resolve: Callable[[str, str], Route], limits: Limits, watch: Watch | None = None) -> None:
         self.resolve = resolve
         self.limits = limits
+        self.watch = watch
         self.connections: set[Connection] = set()
         self.heads: dict[bytes, Head] = {}
         self.broken = Route("broken", _refuse_broken)
@@ -90,6 +97,8 @@ class Connection(asyncio.Protocol):
         self._listener = listener
         self._limits = listener.limits
         self._heads = listener.heads
+        self.watch = listener.watch
+        self.peer = ("", 0)
         self._transport: asyncio.Transport
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Request] = deque()  # requests without a sent answer, oldest first
@@ -115,6 +124,8 @@ class Connection(asyncio.Protocol):
         """Begin, unless there are too many connections already."""
         self._transport = cast("asyncio.Transport", transport)
         self._listener.connections.add(self)
+        if self.watch is not None:
+            self.peer = _peer(transport)
         if len(self._listener.connections) > self._limits.connections:
             self._refuse(RequestError("too many connections", status=503, fix="try again in a second"))
 
@@ -153,12 +164,16 @@ class Connection(asyncio.Protocol):
         while self._between:
             blank = data.find(b"\r\n\r\n", start)
             raw = data[start : blank + 4] if blank > 0 else b""
+            trace = None
             head = self._heads.get(raw)
+            if head is None:
+                raw, trace = without_trace(raw)
+                head = None if trace is None else self._heads.get(raw)
             if head is None or len(data) < blank + 4 + head.length:
                 self._raw_head = raw
                 break
             end = blank + 4 + head.length
-            self._begin(head, data[blank + 4 : end])
+            self._begin(head, data[blank + 4 : end], trace)
             if end == len(data):
                 return
             start = end
@@ -183,7 +198,10 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; of one that is repeated the last counts."""
-        self._headers[name.lower()] = value
+        name = name.lower()
+        if name in self._headers:
+            value = joined(name, self._headers[name], value)
+        self._headers[name] = value
         self._count(len(name) + len(value))
         if len(self._headers) > self._limits.headers:
             raise RequestError(f"more than {self._limits.headers} headers", status=431)
@@ -223,15 +241,16 @@ class Connection(asyncio.Protocol):
         raw, self._raw_head = self._raw_head, b""
         body = b"".join(self._body)
         self._body = []
+        trace = taken_from(head.headers)
         if _is_plain(raw, head):
             self._listener.remember(raw, head)
         if not self._closing:
-            self._begin(head, body)
+            self._begin(head, body, trace)
 
     # Inside
 
-    def _begin(self, head: Head, body: bytes) -> None:
-        request = Request(self, head, body, self._arrived_ns)
+    def _begin(self, head: Head, body: bytes, trace: Trace | None) -> None:
+        request = Request(self, head, body, self._arrived_ns, trace)
         self._queue.append(request)
         self._listener.waiting += 1
         if not head.keep_alive:
@@ -361,7 +380,14 @@ def _is_plain(raw: bytes, head: Head) -> bool:
     """Say whether these bytes are this whole head and nothing else, and frame the next request that starts so."""
     whole = raw[:1].isalpha() and len(raw) <= 2048 and raw.count(b"\n") == raw.count(b"\r\n")
     framed = not {b"transfer-encoding", b"expect", b"upgrade", b"x-request-id"} & head.headers.keys()
-    return whole and framed and head.keep_alive
+    # A trace that was not cut out is another in the next request.
+    return whole and framed and head.keep_alive and not _TRACE.search(raw)
+
+
+def _peer(transport: asyncio.BaseTransport) -> tuple[str, int]:
+    """Return the address and the port of the other side; a socket of a file has neither."""
+    address = transport.get_extra_info("peername")
+    return (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
 
 
 def _inflated(encoding: bytes, body: bytes, limit: int) -> bytes:

@@ -25,6 +25,7 @@ from kaizen.serve.commit import Commit
 from kaizen.serve.generation import Generation, LiveArm
 from kaizen.serve.message import Request
 from kaizen.serve.reader import Inputs, pick
+from kaizen.serve.stages import Batch, Marks, Stages
 
 logger = logging.getLogger("kaizen.serve")
 
@@ -35,8 +36,8 @@ class Call:
     """One request for predictions, until it is answered."""
 
     __slots__ = (
-        "arms", "at", "error", "finish", "generation", "ids", "outputs", "pending", "request", "request_id", "rows",
-        "units",
+        "arms", "at", "batches", "error", "finish", "generation", "ids", "outputs", "pending", "request",
+        "request_id", "rows", "units",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +64,7 @@ class Call:
         self.arms: list[LiveArm] | None = None  # of each row, where one does not answer them all
         self.error: KaizenError | None = None
         self.pending = 1
+        self.batches: tuple[Batch, ...] = ()  # that scored its rows, for who watches
 
 
 class Part:
@@ -98,7 +100,7 @@ class ShadowPart:
         return [ShadowPart(self.key, self.feeds, self.batch, cut) for cut in cuts]
 
 
-Scored: TypeAlias = "tuple[Feeds, list[float]]"
+Scored: TypeAlias = "tuple[Feeds, list[float], Marks]"
 
 
 class Scoring:
@@ -144,6 +146,8 @@ class Scoring:
         self.log_bytes = 0  # of inputs; strings by their length
         self.log_s = 0.0
         self.log_failures = 0
+        self.stages: dict[tuple[str, str], Stages] = {}  # by endpoint and version
+        self.is_watched = False
         self.shadow_pending = 0  # rows
         self.shadow_dropped = 0
         self.shadow_failed = 0
@@ -190,10 +194,15 @@ class Scoring:
             self._deliver_shadows(shadows, scored)
             return
         live = [part for part in parts if isinstance(part, Part)]
+        if self.is_watched:
+            for part in live:
+                part.call.request.call = part.call
+        stages = live[0].key.stages or self._stages(live[0])
         if isinstance(scored, Exception):
+            stages.failures += len(live)
             _fail(live, _refusal(live[0], scored))
             return
-        feeds, outputs = scored
+        feeds, outputs, marks = scored
         try:
             batch = self._logged(live, feeds, outputs)
         except Exception as err:  # whatever it is, nothing may be answered that is not logged
@@ -202,17 +211,31 @@ class Scoring:
             return
 
         def answer(error: KaizenError | None) -> None:
+            safe_ns = time.perf_counter_ns()
+            if self.is_watched:
+                _note(live, batch, marks, safe_ns)
             if error is not None:
                 self._not_logged(live, error)
                 return
             _settle(live, outputs)
+            asked_ns = sum([part.call.request.arrived_ns for part in live])
+            stages.observe(len(live), len(outputs), asked_ns, marks, safe_ns, time.perf_counter_ns())
             self._shadow(live[0].key, feeds, batch)
 
         self._commit.after(answer)
 
     def _not_logged(self, parts: list[Part], err: Exception) -> None:
         self.log_failures += 1
+        self._stages(parts[0]).failures += len(parts)
         _fail(parts, RequestError(f"nothing was answered, for it could not be logged: {err}", status=503))
+
+    def _stages(self, part: Part) -> Stages:
+        """Return the figures of the version that answers this, which stay when a revision goes."""
+        arm = part.key
+        if arm.stages is None:
+            version = (part.call.generation.endpoint.name, str(arm.bundle.version))
+            arm.stages = self.stages.setdefault(version, Stages())
+        return arm.stages
 
     def _logged(self, parts: list[Part], feeds: Feeds, outputs: list[float]) -> PredictionBatch:
         """Return the batch's record, which is in the log."""
@@ -310,11 +333,21 @@ class Scoring:
 def _score(parts: list[Part | ShadowPart]) -> Scored:
     """Return the tensors and answers of parts of one arm; raise if any answer is no number."""
     arm = parts[0].key
+    begun_ns = time.perf_counter_ns()
     feeds = arm.reader.pack([part.inputs for part in parts])
+    packed_ns = time.perf_counter_ns()
     outputs = arm.score(feeds)
+    run_ns = time.perf_counter_ns()
     if not np.isfinite(outputs).all():
         raise RequestError("the model's answer to this row is not a number", status=422)
-    return feeds, outputs.tolist()
+    return feeds, outputs.tolist(), (begun_ns, packed_ns, run_ns)
+
+
+def _note(parts: list[Part], record: PredictionBatch, marks: Marks, safe_ns: int) -> None:
+    """Leave with each call what scored it."""
+    batch = Batch(record.endpoint, record.revision, record.bundle, record.role, len(record.ids), marks, safe_ns)
+    for part in parts:
+        part.call.batches += (batch,)
 
 
 def _own(values: list[Any], part: Part) -> list[Any]:
