@@ -12,14 +12,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import grpc
+import pytest
+
 from kaizen.core.records import Arm
 from tests.serve.conftest import ROOT, Process
 from tests.serve.small import ROW, endpoint
+from tests.serve.test_guard import make
 from tests.serve.test_lines import wait_until
 from tests.serve.test_metrics import figures
 from tests.serve.test_tracecontext import SPAN, TRACE
 
-ON = '{"access_log": "access.log"}'
+ON = '{"telemetry": {"access_log": "access.log"}}'
 
 
 def lines(server: Process) -> list[dict[str, Any]]:
@@ -32,7 +36,7 @@ def lines(server: Process) -> list[dict[str, Any]]:
 
 
 def test_a_line_says_what_was_asked_and_how_it_went(launch: Callable[..., Process]) -> None:
-    server = launch(TELEMETRY=ON)
+    server = launch(SERVE=ON)
     before = datetime.now(UTC)
     body = json.dumps({"rows": [ROW, ROW]}).encode()
     parent = f"00-{TRACE}-{SPAN}-00"
@@ -65,7 +69,7 @@ def test_a_line_says_what_was_asked_and_how_it_went(launch: Callable[..., Proces
 
 
 def test_it_has_no_inputs_no_queries_and_no_secrets(launch: Callable[..., Process]) -> None:
-    server = launch(TELEMETRY=ON)
+    server = launch(SERVE=ON)
     row = {**ROW, "owner": "hidden-owner"}
     server.ask("POST", "/v1/predict?token=hidden-token", {"rows": [row]}, authorization="Bearer hidden-key")
     server.ask("POST", "/v1/predict", {"rows": [{**row, "hidden-column": 1}]})
@@ -77,7 +81,7 @@ def test_it_has_no_inputs_no_queries_and_no_secrets(launch: Callable[..., Proces
 
 
 def test_every_answer_under_load_has_one_line(launch: Callable[..., Process]) -> None:
-    server = launch(TELEMETRY=ON)
+    server = launch(SERVE=ON)
     body = json.dumps({"rows": [ROW]}).encode()
     head = b"POST /v1/predict HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n" % len(body)
     many = (head + b"\r\n" + body) * 499 + head + b"connection: close\r\n\r\n" + body
@@ -97,7 +101,7 @@ def test_every_answer_under_load_has_one_line(launch: Callable[..., Process]) ->
 
 def test_what_is_no_request_and_what_fails_is_told_too(launch: Callable[..., Process]) -> None:
     arms = (Arm("sum-1", "champion", 0.5), Arm("sum-2", "challenger", 0.5))
-    server = launch(endpoint(1, *arms), TELEMETRY=ON)
+    server = launch(endpoint(1, *arms), SERVE=ON)
     server.raw(b"nonsense\r\n\r\n")
     server.ask("POST", "/v1/predict", {"rows": [{**ROW, "width": 666}]})
     server.ask("POST", "/v1/predict", {"rows": [{**ROW, "owner": str(number)} for number in range(40)]})
@@ -110,7 +114,7 @@ def test_what_is_no_request_and_what_fails_is_told_too(launch: Callable[..., Pro
 
 
 def test_calls_over_grpc_are_told(launch: Callable[..., Process]) -> None:
-    server = launch(TELEMETRY=ON, GRPC_PORT="0")
+    server = launch(SERVE=ON, GRPC_PORT="0")
     command = [sys.executable, "-m", "tests.serve.grpc_client", f"127.0.0.1:{server.grpc_port}"]
     subprocess.run(command, cwd=ROOT, check=True, timeout=60, capture_output=True)
     told = [line for line in lines(server) if line["protocol"] == "grpc"]
@@ -126,7 +130,7 @@ def test_calls_over_grpc_are_told(launch: Callable[..., Process]) -> None:
 
 
 def test_a_log_that_was_moved_away_begins_anew(launch: Callable[..., Process]) -> None:
-    server = launch(TELEMETRY=ON)
+    server = launch(SERVE=ON)
     path = server.folder / "access.log"
     server.ask("GET", "/v2")
     wait_until(lambda: '"/v2"' in path.read_text())
@@ -136,7 +140,7 @@ def test_a_log_that_was_moved_away_begins_anew(launch: Callable[..., Process]) -
 
 
 def test_a_full_disk_stops_the_lines_and_no_answer(launch: Callable[..., Process]) -> None:
-    server = launch(TELEMETRY=ON, FILE_BYTES="2000")
+    server = launch(SERVE=ON, FILE_BYTES="2000")
     assert {server.ask("GET", "/v2")[0] for _ in range(50)} == {200}
     wait_until(lambda: figures(server).get("kaizen_access_log_lines_total|outcome=dropped", 0) > 0)
     server.popen.send_signal(signal.SIGTERM)
@@ -147,7 +151,7 @@ def test_a_full_disk_stops_the_lines_and_no_answer(launch: Callable[..., Process
 
 
 def test_standard_output_takes_it(launch: Callable[..., Process]) -> None:
-    server = launch(TELEMETRY='{"access_log": "-"}')
+    server = launch(SERVE='{"telemetry": {"access_log": "-"}}')
     server.ask("GET", "/v2")
     server.popen.send_signal(signal.SIGTERM)
     output, _ = server.popen.communicate(timeout=20)
@@ -155,9 +159,43 @@ def test_standard_output_takes_it(launch: Callable[..., Process]) -> None:
 
 
 def test_it_and_traces_name_the_same_trace(launch: Callable[..., Process]) -> None:
-    server = launch(TELEMETRY='{"access_log": "access.log", "traces": "http://127.0.0.1:9/v1/traces", "sample": 1}')
+    section = {"access_log": "access.log", "traces": "http://127.0.0.1:9/v1/traces", "sample": 1}
+    server = launch(SERVE=json.dumps({"telemetry": section}))
     server.ask("GET", "/v2")
     server.ask("GET", "/v2", None, traceparent=f"00-{TRACE}-{SPAN}-00")
     fresh, theirs = lines(server)
     assert re.fullmatch(r"[0-9a-f]{32}", fresh["trace_id"])
     assert theirs["trace_id"] == TRACE
+
+
+def test_whom_the_guard_let_in_is_named_and_who_was_refused_is_not(launch: Callable[..., Process]) -> None:
+    section = {"auth": {"api_keys": True}, "telemetry": {"access_log": "access.log"}}
+    server = launch(SERVE=json.dumps(section), GRPC_PORT="0")
+    key = make(server.folder, "shop", "predict")
+    body = {"rows": [ROW]}
+    wait_until(lambda: server.ask("POST", "/v1/predict", body, x_api_key=key)[0] == 200)
+    server.ask("POST", "/v1/predict", body, x_api_key=key[:-1])
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        for metadata in ((("x-api-key", key),), ()):
+            with pytest.raises(grpc.RpcError):
+                call(b"", metadata=metadata, timeout=10)
+    told = [
+        line for line in lines(server) if line["status"] != 401 or line["protocol"] == "grpc" or "principal" in line
+    ]
+    good, known, stranger = told[-3:]
+    assert good["principal"].startswith("key:")
+    assert (known["principal"], known["grpc_status"]) == (good["principal"], "NOT_FOUND")
+    assert "principal" not in stranger
+    assert stranger["grpc_status"] == "UNAUTHENTICATED"
+    assert key not in (server.folder / "access.log").read_text()
+
+
+def test_several_workers_share_a_file(launch: Callable[..., Process]) -> None:
+    server = launch(SERVE=ON, WORKERS="2")
+    for _ in range(40):
+        server.ask("GET", "/v2")
+    key = "kaizen_access_log_lines_total|outcome=written"
+    wait_until(lambda: figures(server)[key] >= 40)  # each worker tells of itself once a second
+    told = [line for line in lines(server) if line["path"] == "/v2"]
+    assert len(told) == 40

@@ -16,7 +16,7 @@ from tests.serve.small import ROW, endpoint, publish
 
 PAGE = Path(__file__).parents[2] / "docs" / "serve-telemetry.md"
 DASHBOARD = Path(__file__).parents[2] / "docs" / "grafana" / "kaizen-serving.json"
-ALL_ON = '{"traces": "http://127.0.0.1:9/v1/traces", "access_log": "access.log"}'
+ALL_ON = '{"telemetry": {"traces": "http://127.0.0.1:9/v1/traces", "access_log": "access.log"}}'
 
 
 def figures(server: Process) -> dict[str, float]:
@@ -110,7 +110,7 @@ def test_calls_over_grpc_count_as_predictions(launch: Callable[..., Process]) ->
 
 
 def test_the_page_about_telemetry_names_every_figure_and_no_other(launch: Callable[..., Process]) -> None:
-    server = launch(TELEMETRY=ALL_ON)
+    server = launch(SERVE=ALL_ON)
     server.ask("POST", "/v1/predict", {"rows": [ROW]})
     families = text_string_to_metric_families(server.ask("GET", "/metrics")[1].decode())
     known = {family.name + ("_total" if family.type == "counter" else "") for family in families}
@@ -120,7 +120,7 @@ def test_the_page_about_telemetry_names_every_figure_and_no_other(launch: Callab
 
 
 def test_every_figure_of_the_dashboard_is_there(launch: Callable[..., Process]) -> None:
-    server = launch(TELEMETRY=ALL_ON)
+    server = launch(SERVE=ALL_ON)
     server.ask("POST", "/v1/predict", {"rows": [ROW]})
     known = {key.partition("|")[0] for key in figures(server)}
     asked = set(re.findall(r"\b(?:kaizen|nv)_[a-z_]+", DASHBOARD.read_text())) - {"kaizen_serving"}

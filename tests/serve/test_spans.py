@@ -32,7 +32,7 @@ def collector() -> Iterator[Collector]:
 
 
 def telemetry(url: str, **more: Any) -> str:
-    return json.dumps({"traces": url, **more})
+    return json.dumps({"telemetry": {"traces": url, **more}})
 
 
 def parent(flags: str, trace: str = TRACE) -> dict[str, str]:
@@ -42,7 +42,7 @@ def parent(flags: str, trace: str = TRACE) -> dict[str, str]:
 def test_a_sampled_request_is_four_spans_of_the_callers_trace(
     launch: Callable[..., Process], collector: Collector
 ) -> None:
-    server = launch(TELEMETRY=telemetry(collector.url, sample=0))
+    server = launch(SERVE=telemetry(collector.url, sample=0))
     before = time.time_ns()
     status, answer = server.ask("POST", "/v1/predict?key=secret", BODY, **parent("01"), tracestate="rojo=1,congo=2")
     assert status == 200
@@ -84,8 +84,8 @@ def test_a_sampled_request_is_four_spans_of_the_callers_trace(
 
 
 def test_the_caller_decides_and_without_one_the_share(launch: Callable[..., Process], collector: Collector) -> None:
-    never = launch(TELEMETRY=telemetry(collector.url, sample=0))
-    always = launch(TELEMETRY=telemetry(collector.url, sample=1))
+    never = launch(SERVE=telemetry(collector.url, sample=0))
+    always = launch(SERVE=telemetry(collector.url, sample=1))
     for server in (never, always):
         server.ask("GET", "/v2", None, **parent("00", "1" * 32))
         server.ask("GET", "/v2", None, **parent("01", "2" * 32))
@@ -106,7 +106,7 @@ def test_the_caller_decides_and_without_one_the_share(launch: Callable[..., Proc
 
 
 def test_about_the_share_is_sampled(launch: Callable[..., Process], collector: Collector) -> None:
-    server = launch(TELEMETRY=telemetry(collector.url, sample=0.25))
+    server = launch(SERVE=telemetry(collector.url, sample=0.25))
     head = b"GET /v2 HTTP/1.1\r\nhost: a\r\n\r\n"
     server.raw(head * 999 + head.replace(b"host: a", b"connection: close"))
     server.popen.send_signal(signal.SIGTERM)
@@ -116,7 +116,7 @@ def test_about_the_share_is_sampled(launch: Callable[..., Process], collector: C
 
 
 def test_traced_heads_are_remembered_without_their_trace(launch: Callable[..., Process], collector: Collector) -> None:
-    server = launch(TELEMETRY=telemetry(collector.url, sample=0))
+    server = launch(SERVE=telemetry(collector.url, sample=0))
     traces = [f"{number:032x}" for number in range(1, 21)]
     heads = [
         f"GET /v2 HTTP/1.1\r\nHost: a:1\r\n{name}: 00-{trace}-{SPAN}-01\r\n{more}\r\n".encode()
@@ -135,7 +135,7 @@ def test_traced_heads_are_remembered_without_their_trace(launch: Callable[..., P
 
 
 def test_failures_and_strange_requests_have_spans_too(launch: Callable[..., Process], collector: Collector) -> None:
-    server = launch(endpoint(1, Arm("sum-1", "champion", 1.0)), TELEMETRY=telemetry(collector.url, sample=1))
+    server = launch(endpoint(1, Arm("sum-1", "champion", 1.0)), SERVE=telemetry(collector.url, sample=1))
     server.ask("GET", "/nowhere")
     server.ask("PROPFIND", "/v2")
     server.ask("POST", "/v1/predict", {"rows": [{**ROW, "width": 666}]})
@@ -154,7 +154,7 @@ def test_failures_and_strange_requests_have_spans_too(launch: Callable[..., Proc
 
 
 def test_an_unlogged_prediction_is_an_error_of_the_server(launch: Callable[..., Process], collector: Collector) -> None:
-    server = launch(TELEMETRY=telemetry(collector.url, sample=1), FILE_BYTES="4096")
+    server = launch(SERVE=telemetry(collector.url, sample=1), FILE_BYTES="4096")
     while server.ask("POST", "/v1/predict", BODY)[0] == 200:
         pass
     server.popen.send_signal(signal.SIGTERM)
@@ -168,7 +168,7 @@ def test_a_request_of_two_arms_and_several_chunks_shows_all_of_them(
     launch: Callable[..., Process], collector: Collector
 ) -> None:
     arms = (Arm("sum-1", "champion", 0.5), Arm("sum-2", "challenger", 0.5))
-    server = launch(endpoint(1, *arms), TELEMETRY=telemetry(collector.url, sample=0))
+    server = launch(endpoint(1, *arms), SERVE=telemetry(collector.url, sample=0))
     assert server.ask("POST", "/v1/predict", {"rows": [{**ROW, "owner": str(i)} for i in range(600)]}, **parent("01"))
     spans = collector.wait_for(7)
     infers = [attributes(span) for span in spans if span.name == "infer"]
@@ -177,7 +177,7 @@ def test_a_request_of_two_arms_and_several_chunks_shows_all_of_them(
 
 
 def test_calls_over_grpc_are_traced(launch: Callable[..., Process], collector: Collector) -> None:
-    server = launch(TELEMETRY=telemetry(collector.url, sample=0), GRPC_PORT="0")
+    server = launch(SERVE=telemetry(collector.url, sample=0), GRPC_PORT="0")
     code = f"""
 import grpc
 from tests.serve.grpc_client import service_pb2 as theirs
@@ -218,7 +218,7 @@ for method, request in (
 
 
 def test_an_inference_over_grpc_has_its_stages(launch: Callable[..., Process], collector: Collector) -> None:
-    server = launch(TELEMETRY=telemetry(collector.url, sample=1), GRPC_PORT="0")
+    server = launch(SERVE=telemetry(collector.url, sample=1), GRPC_PORT="0")
     command = [sys.executable, "-m", "tests.serve.grpc_client", f"127.0.0.1:{server.grpc_port}"]
     subprocess.run(command, cwd=ROOT, check=True, timeout=60, capture_output=True)
     server.popen.send_signal(signal.SIGTERM)
@@ -233,7 +233,7 @@ def test_an_inference_over_grpc_has_its_stages(launch: Callable[..., Process], c
 
 def test_the_standard_variables_say_where_and_who(launch: Callable[..., Process], collector: Collector) -> None:
     server = launch(
-        TELEMETRY=telemetry("otlp", sample=1),
+        SERVE=telemetry("otlp", sample=1),
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.url.removesuffix("/v1/traces"),
         OTEL_EXPORTER_OTLP_COMPRESSION="gzip",
         OTEL_SERVICE_NAME="shop",
@@ -247,7 +247,7 @@ def test_the_standard_variables_say_where_and_who(launch: Callable[..., Process]
 
 
 def test_the_standard_switch_turns_it_off(launch: Callable[..., Process], collector: Collector) -> None:
-    server = launch(TELEMETRY=telemetry(collector.url, sample=1), OTEL_SDK_DISABLED="true")
+    server = launch(SERVE=telemetry(collector.url, sample=1), OTEL_SDK_DISABLED="true")
     server.ask("GET", "/v2")
     server.popen.send_signal(signal.SIGTERM)
     server.popen.wait(10)
@@ -268,7 +268,7 @@ def flooded(server: Process, requests: int) -> float:
 def test_a_collector_that_is_gone_changes_no_answer(launch: Callable[..., Process]) -> None:
     with collecting() as gone:
         url = gone.url
-    server = launch(TELEMETRY=telemetry(url, sample=0))
+    server = launch(SERVE=telemetry(url, sample=0))
     flooded(server, 200)
     begun = time.monotonic()
     server.popen.send_signal(signal.SIGTERM)
@@ -283,7 +283,7 @@ def test_a_collector_that_hangs_changes_no_answer_and_what_does_not_fit_is_count
     launch: Callable[..., Process], collector: Collector
 ) -> None:
     collector.hangs.set()
-    server = launch(TELEMETRY=telemetry(collector.url, sample=1))
+    server = launch(SERVE=telemetry(collector.url, sample=1))
     head = b"GET /v2 HTTP/1.1\r\nhost: a\r\n\r\n"
     answers = server.raw(head * 2999 + head.replace(b"host: a", b"connection: close"))
     assert answers.count(b"HTTP/1.1 200") == 3000
@@ -302,7 +302,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     code = """
 from pathlib import Path
 from kaizen.core.errors import MissingExtraError
-from kaizen.core.projectfile import TelemetrySection
+from kaizen.core.serving import TelemetrySection
 from kaizen.serve.telemetry import Telemetry
 try:
     Telemetry(TelemetrySection(traces="otlp"), Path()).start(print)
@@ -318,7 +318,7 @@ def test_the_client_passes_its_span_on(launch: Callable[..., Process], collector
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
 
-    server = launch(TELEMETRY=telemetry(collector.url, sample=0))
+    server = launch(SERVE=telemetry(collector.url, sample=0))
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("tests")
     with Client(f"http://127.0.0.1:{server.port}") as client:
         client.predict([ROW])
@@ -335,3 +335,13 @@ def test_the_client_passes_its_span_on(launch: Callable[..., Process], collector
 def test_the_client_does_not_import_opentelemetry() -> None:
     code = "import sys, kaizen; kaizen.Client('http://a')._target.headers; print('opentelemetry' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_each_worker_sends_its_own(launch: Callable[..., Process], collector: Collector) -> None:
+    server = launch(SERVE=telemetry(collector.url, sample=1), WORKERS="2")
+    for _ in range(30):
+        server.ask("GET", "/v2")
+    server.popen.send_signal(signal.SIGTERM)
+    server.popen.wait(30)
+    spans = [span for span in collector.spans if span.name == "GET /v2"]
+    assert len({span.trace_id for span in spans}) == len(spans) == 30

@@ -70,7 +70,8 @@ class AccessLog:
             response_bytes=0 if head.method == "HEAD" else size_bytes,
             protocol="grpc" if code else "http/1.0" if head.old else "http/1.1",
             grpc_status=code,
-            peer=request.connection.peer[0],
+            peer=request.connection.peer.address,
+            principal=request.principal,
             request_id=head.request_id.decode("latin-1"),
             trace_id=trace_id,
         )

@@ -19,9 +19,11 @@ from google.protobuf.message import DecodeError
 from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.aside import Aside
 from kaizen.serve.generation import LiveArm
+from kaizen.serve.grpc_guard import address_of, credentials, head_of
 from kaizen.serve.grpc_messages import messages
-from kaizen.serve.grpc_watch import ASKED, watched
-from kaizen.serve.message import Head, Request, Route, Watch
+from kaizen.serve.grpc_watch import ASKED, CLIENT, watched
+from kaizen.serve.guard import Guard
+from kaizen.serve.message import Head, Peer, Request, Route, Watch
 from kaizen.serve.models import Models
 from kaizen.serve.oip import (
     EXTENSIONS,
@@ -38,6 +40,7 @@ from kaizen.serve.oip import (
 from kaizen.serve.reader import Inputs
 from kaizen.serve.scoring import Call, Scoring
 from kaizen.serve.tensors import Tensor, output
+from kaizen.serve.tls import Tls
 
 logger = logging.getLogger("kaizen.serve")
 
@@ -47,8 +50,11 @@ _HEALTH: Final = "grpc.health.v1.Health"
 _CONCURRENT: Final = 1024  # calls under way; more are answered RESOURCE_EXHAUSTED by gRPC itself
 _CODES: Final[Mapping[int, grpc.StatusCode]] = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     422: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
 }
 _CONTENTS: Final[Mapping[str, str]] = {
@@ -81,6 +87,8 @@ class GrpcServer:
         Reads large messages.
     message_bytes
         The longest message taken and sent.
+    guard, tls
+        Who may call, and the certificate.
     watch
         Who is told of each answer.
     """
@@ -93,6 +101,8 @@ class GrpcServer:
         aside: Aside,
         *,
         message_bytes: int,
+        guard: Guard | None = None,
+        tls: Tls | None = None,
         watch: Watch | None = None,
     ) -> None:
         self.route = Route("grpc_infer", lambda _: None)
@@ -101,23 +111,31 @@ class GrpcServer:
         self._scoring = scoring
         self._aside = aside
         self._message_bytes = message_bytes
+        self._guard = guard
+        self._tls = tls
         self._watch = watch
         self._messages = messages()
         self._server: Any = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Open the port, 0 for a free one, and return it; raise `KaizenError` if it cannot be had."""
+    async def start(self, host: str, port: int, *, is_shared: bool = False) -> int:
+        """Open the port, 0 for a free one, and return it; raise `KaizenError` if it cannot be had.
+
+        A port that is shared is open in other workers of this server as well, and the kernel deals the connections.
+        """
         options = [
             ("grpc.max_receive_message_length", self._message_bytes),
             ("grpc.max_send_message_length", self._message_bytes),
-            ("grpc.so_reuseport", 0),  # or a second server would take half of the calls without a word
+            ("grpc.so_reuseport", int(is_shared)),  # else a second server would take half of the calls without a word
         ]
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=_CONCURRENT)
         self._server.add_generic_rpc_handlers(tuple(self._services()))
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         fix = "stop what listens there, or choose another: kaizen serve --grpc-port PORT (0 takes a free one)"
         try:
-            bound = int(self._server.add_insecure_port(address))
+            if self._tls is None:
+                bound = int(self._server.add_insecure_port(address))
+            else:
+                bound = int(self._server.add_secure_port(address, credentials(self._tls)))
         except RuntimeError as err:
             raise KaizenError("gRPC cannot listen there", where=address, fix=fix) from err
         if not bound:
@@ -148,7 +166,12 @@ class GrpcServer:
         }
         health = {"Check": self._answering("HealthCheckRequest", self._check)}
         services = {SERVICE: inference | repository, _REPOSITORY: repository, _HEALTH: health}
-        if self._watch is not None:
+        if self._guard is not None:
+            services = {
+                service: {name: self._guarded(name, handle) for name, handle in methods.items()}
+                for service, methods in services.items()
+            }
+        if self._watch is not None:  # around the guard: who was refused is told of too
             services = {
                 service: {name: watched(f"/{service}/{name}", handle, self._watch) for name, handle in methods.items()}
                 for service, methods in services.items()
@@ -159,6 +182,25 @@ class GrpcServer:
             )
             for service, methods in services.items()
         ]
+
+    def _guarded(self, name: str, handle: Handler) -> Handler:
+        """Return the handler of a call for those who may make it."""
+        guard, route = self._guard, Route(name, lambda _: None)
+
+        async def admitted(body: bytes, context: Any) -> bytes:
+            try:
+                if guard is not None:
+                    head = head_of(context, route)
+                    guard.admit(head, guard.peer(address_of(context)))
+                    CLIENT.set("" if head.grant is None else head.grant.client)
+            except RequestError as err:
+                error = err
+            else:
+                return await handle(body, context)
+            await context.abort(code_of(error), _says(error))
+            raise AssertionError  # abort raises
+
+        return admitted
 
     def _answering(self, name: str, answer: Callable[[Any], Any]) -> Handler:
         """Return the handler of a call that is answered at once."""
@@ -285,7 +327,7 @@ class _Once:
     """Takes the one answer of a call; a caller that has gone away leaves it untaken."""
 
     watch = None  # calls are watched further out: see `grpc_watch`
-    peer = ("", 0)
+    peer = Peer()
 
     def __init__(self, done: asyncio.Future[bytes]) -> None:
         self._done = done

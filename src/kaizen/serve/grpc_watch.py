@@ -11,10 +11,11 @@ from urllib.parse import unquote
 
 import grpc
 
-from kaizen.serve.message import Head, Request, Route, Watch
+from kaizen.serve.message import Head, Peer, Request, Route, Watch
 
 Handler: TypeAlias = "Callable[[bytes, Any], Awaitable[bytes]]"
 
+CLIENT: Final[ContextVar[str]] = ContextVar("client", default="")  # whom the guard let in
 ASKED: Final[ContextVar[Request | None]] = ContextVar("asked", default=None)  # of the call under way, where it has one
 _STATUSES: Final[Mapping[str, int]] = {  # of the same meaning in HTTP, by google/rpc/code.proto
     "OK": 200,
@@ -37,7 +38,7 @@ class _Caller:
     watch = None
     lost = False
 
-    def __init__(self, peer: tuple[str, int]) -> None:
+    def __init__(self, peer: Peer) -> None:
         self.peer = peer
 
     def answer(self, _request: Request, _status: int, _body: bytes, _type: bytes, _extra: bytes, /) -> None:
@@ -62,6 +63,10 @@ class Seen(Request):
     @property
     def code(self) -> str:
         return self._code
+
+    @property
+    def principal(self) -> str:
+        return CLIENT.get()
 
 
 _KEPT: Final = ("x-request-id", "traceparent", "tracestate", "user-agent")
@@ -94,8 +99,8 @@ def watched(path: str, handle: Handler, watch: Watch) -> Handler:
     return seen
 
 
-def _peer(told: str) -> tuple[str, int]:
+def _peer(told: str) -> Peer:
     """Return address and port of a caller: of ``ipv6:%5B::1%5D:4711`` they are ``::1`` and 4711."""
     family, _, rest = unquote(told).partition(":")
     host, _, port = rest.rpartition(":")
-    return (host.strip("[]"), int(port)) if family in ("ipv4", "ipv6") and port.isdigit() else ("", 0)
+    return Peer(host.strip("[]"), int(port)) if family in ("ipv4", "ipv6") and port.isdigit() else Peer()

@@ -23,11 +23,14 @@ import httptools
 import msgspec
 
 from kaizen.core.errors import RequestError
-from kaizen.serve.message import JSON, Head, Request, Route, Watch, error_body, response
+from kaizen.serve.guard import Guard
+from kaizen.serve.message import JSON, Head, Peer, Request, Route, Watch, error_body, response
 from kaizen.serve.tracecontext import Trace, joined, taken_from, without_trace
 
 logger = logging.getLogger("kaizen.serve")
 
+_SMALL_BYTES: Final = 64 << 10
+_UNSIZED: Final = frozenset({b"transfer-encoding", b"expect"})
 _TRACE: Final = re.compile(rb"(?i)\ntrace(parent|state)")
 
 
@@ -54,13 +57,22 @@ class Listener:
         Gives the route of a method and a path; called once for each distinct head.
     limits
         What one client may ask.
+    guard
+        Who may ask it; None: everybody.
     watch
         Who is told of each answer.
     """
 
-    def __init__(self, resolve: Callable[[str, str], Route], limits: Limits, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        resolve: Callable[[str, str], Route],
+        limits: Limits,
+        guard: Guard | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         self.resolve = resolve
         self.limits = limits
+        self.guard = guard
         self.watch = watch
         self.connections: set[Connection] = set()
         self.heads: dict[bytes, Head] = {}
@@ -98,7 +110,9 @@ class Connection(asyncio.Protocol):
         self._limits = listener.limits
         self._heads = listener.heads
         self.watch = listener.watch
-        self.peer = ("", 0)
+        self.peer = Peer()
+        self._guard = listener.guard
+        self._peer = ""
         self._transport: asyncio.Transport
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Request] = deque()  # requests without a sent answer, oldest first
@@ -126,6 +140,8 @@ class Connection(asyncio.Protocol):
         self._listener.connections.add(self)
         if self.watch is not None:
             self.peer = _peer(transport)
+        if self._guard is not None:
+            self._peer = self._guard.peer(transport.get_extra_info("peername"))
         if len(self._listener.connections) > self._limits.connections:
             self._refuse(RequestError("too many connections", status=503, fix="try again in a second"))
 
@@ -141,7 +157,7 @@ class Connection(asyncio.Protocol):
         """Keep the way back open while answers are due."""
         if self._queue and not self._closing:
             self._closing = True
-            return True
+            return self._transport.can_write_eof()  # TLS has no half-open connections
         return False
 
     def pause_writing(self) -> None:
@@ -218,6 +234,8 @@ class Connection(asyncio.Protocol):
         self._head = head
         if head.length > self._limits.body_bytes:
             raise self._too_large()
+        if self._guard is not None and (head.length > _SMALL_BYTES or _UNSIZED & self._headers.keys()):
+            self._guard.identify(head, self._peer)  # who may not ask need not send the body
         if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._queue:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -242,10 +260,10 @@ class Connection(asyncio.Protocol):
         body = b"".join(self._body)
         self._body = []
         trace = taken_from(head.headers)
-        if _is_plain(raw, head):
-            self._listener.remember(raw, head)
         if not self._closing:
             self._begin(head, body, trace)
+        if _is_plain(raw, head) and (self._guard is None or head.grant is not None):
+            self._listener.remember(raw, head)
 
     # Inside
 
@@ -256,6 +274,8 @@ class Connection(asyncio.Protocol):
         if not head.keep_alive:
             self._closing = True
         try:
+            if self._guard is not None:
+                self._guard.admit(head, self._peer)
             if b"content-encoding" in head.headers:
                 request.body = _inflated(head.headers[b"content-encoding"], body, self._limits.body_bytes)
             head.route.handle(request)
@@ -384,10 +404,11 @@ def _is_plain(raw: bytes, head: Head) -> bool:
     return whole and framed and head.keep_alive and not _TRACE.search(raw)
 
 
-def _peer(transport: asyncio.BaseTransport) -> tuple[str, int]:
-    """Return the address and the port of the other side; a socket of a file has neither."""
+def _peer(transport: asyncio.BaseTransport) -> Peer:
+    """Return the other side."""
     address = transport.get_extra_info("peername")
-    return (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
+    host, port = (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
+    return Peer(host, port, transport.get_extra_info("sslcontext") is not None)
 
 
 def _inflated(encoding: bytes, body: bytes, limit: int) -> bytes:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
 from kaizen.core.errors import KaizenError, RequestError
+from kaizen.serve.scopes import Grant, Scope, scope_of
 from kaizen.serve.tracecontext import Trace
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 REASONS: Final[Mapping[int, bytes]] = {
     200: b"OK",
     400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
     408: b"Request Timeout",
@@ -24,6 +27,7 @@ REASONS: Final[Mapping[int, bytes]] = {
     413: b"Content Too Large",
     415: b"Unsupported Media Type",
     422: b"Unprocessable Content",
+    429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
     500: b"Internal Server Error",
     501: b"Not Implemented",
@@ -48,13 +52,14 @@ class Counts:
 
 
 class Route:
-    """A handler, and the figures of its answers."""
+    """A handler, the scope that it asks of callers, and the figures of its answers."""
 
-    __slots__ = ("counts", "handle", "name", "path")
+    __slots__ = ("counts", "handle", "name", "path", "scope")
 
     def __init__(self, name: str, handle: Handler, path: str = "") -> None:
         self.name = name
         self.path = path  # parameters in braces; none: it answers for what is not there
+        self.scope: Scope = scope_of(name)
         self.handle = handle
         self.counts = Counts()
 
@@ -62,7 +67,7 @@ class Route:
 class Head:
     """The request line and headers, parsed; a client sends the same head again and again, so they are kept."""
 
-    __slots__ = ("headers", "keep_alive", "length", "method", "old", "path", "request_id", "route")
+    __slots__ = ("grant", "headers", "keep_alive", "length", "method", "old", "path", "request_id", "route")
 
     def __init__(self, method: str, path: str, headers: dict[bytes, bytes], *, keep_alive: bool, old: bool) -> None:
         self.method = method
@@ -72,7 +77,16 @@ class Head:
         self.old = old  # HTTP/1.0, which closes unless told otherwise
         self.request_id = headers.get(b"x-request-id", b"")[:128]
         self.length = 0
+        self.grant: Grant | None = None  # what the guard found out, if there is one
         self.route: Route
+
+
+class Peer(NamedTuple):
+    """The other side of a connection, as far as it is known."""
+
+    address: str = ""
+    port: int = 0
+    is_secure: bool = False
 
 
 class Answers(Protocol):
@@ -84,8 +98,8 @@ class Answers(Protocol):
         ...
 
     @property
-    def peer(self) -> tuple[str, int]:
-        """The address of the client and its port, as far as they are known."""
+    def peer(self) -> Peer:
+        """The other side, where somebody watches."""
         ...
 
     def answer(self, request: Request, status: int, body: bytes, content_type: bytes, extra: bytes, /) -> None:
@@ -114,6 +128,12 @@ class Request:
         """The name of its gRPC status; none: it is asked over HTTP."""
         return ""
 
+    @property
+    def principal(self) -> str:
+        """Whom the guard let in, if it has asked."""
+        grant = self.head.grant
+        return "" if grant is None else grant.client
+
     def reply(self, body: bytes, *, status: int = 200, content_type: bytes = JSON, extra: bytes = b"") -> None:
         """Send the answer when those before it on this connection are sent; `extra` is whole header lines."""
         head = self.head
@@ -134,6 +154,8 @@ class Request:
         status = error.status if isinstance(error, RequestError) else 500
         if status == 503:
             extra += b"retry-after: 1\r\n"
+        if isinstance(error, RequestError):
+            extra += error.headers
         self.reply(error_body(error), status=status, extra=extra)
 
 

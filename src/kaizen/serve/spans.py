@@ -201,7 +201,7 @@ class Spans:
 def _record(request: Request, status: int, took_ns: int, trace_id: int, parent: Parent | None) -> Record:
     now_ns = time.time_ns()
     name, attributes, fault = _of_rpc(request) if request.code else _of_http(request, status)
-    host, port = request.connection.peer
+    host, port, _ = request.connection.peer
     if host:
         attributes |= {"client.address": host, "network.peer.address": host, "network.peer.port": port}
     agent = request.head.headers.get(b"user-agent")
@@ -231,7 +231,7 @@ def _of_http(request: Request, status: int) -> tuple[str, Told, str]:
         "http.request.method": method,
         "http.response.status_code": status,
         "url.path": head.path[:512],
-        "url.scheme": "http",
+        "url.scheme": "https" if request.connection.peer.is_secure else "http",
         "network.protocol.version": "1.0" if head.old else "1.1",
     }
     if method == "_OTHER":

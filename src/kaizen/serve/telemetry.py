@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from kaizen.core.projectfile import TelemetrySection
+from kaizen.core.serving import TelemetrySection
 from kaizen.serve.accesslog import AccessLog
 from kaizen.serve.lines import Lines
 from kaizen.serve.message import Request, Watch
