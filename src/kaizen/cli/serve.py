@@ -82,6 +82,7 @@ def command(
     from kaizen.serve.app import Server
     from kaizen.serve.http import Limits
     from kaizen.serve.security import guard_of, is_open_to_strangers, tls_of
+    from kaizen.serve.telemetry import Telemetry
 
     shelf = _shelf(seat)
     if paths:
@@ -99,6 +100,7 @@ def command(
         limits=Limits(body_bytes=size_bytes(section.max_body)),
         guard=guard_of(section, home=folder, state=folder / STATE_FOLDER),
         tls=tls_of(section.tls, home=folder),
+        telemetry=Telemetry(section.telemetry, folder),
         grpc_port=grpc_port,
         stop_with_parent=stop_with_parent and seat is None,
         seat=seat,
