@@ -105,7 +105,8 @@ def command(
         stop_with_parent=stop_with_parent and seat is None,
         seat=seat,
     )
-    if is_open_to_strangers(section, server.host):
+    is_first = seat is None or (seat.worker == 0 and not seat.is_late)
+    if is_first and is_open_to_strangers(section, server.host):
         says = f"warning: {server.host} is reached from elsewhere, and nobody is asked who he is: {_SECURE}"
         click.echo(says, err=True)
     _log_to_stderr()
