@@ -116,12 +116,15 @@ class GrpcServer:
         self._messages = messages()
         self._server: Any = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Open the port, 0 for a free one, and return it; raise `KaizenError` if it cannot be had."""
+    async def start(self, host: str, port: int, *, is_shared: bool = False) -> int:
+        """Open the port, 0 for a free one, and return it; raise `KaizenError` if it cannot be had.
+
+        A port that is shared is open in other workers of this server as well, and the kernel deals the connections.
+        """
         options = [
             ("grpc.max_receive_message_length", self._message_bytes),
             ("grpc.max_send_message_length", self._message_bytes),
-            ("grpc.so_reuseport", 0),  # or a second server would take half of the calls without a word
+            ("grpc.so_reuseport", int(is_shared)),  # else a second server would take half of the calls without a word
         ]
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=_CONCURRENT)
         self._server.add_generic_rpc_handlers(tuple(self._services()))

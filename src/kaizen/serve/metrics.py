@@ -5,7 +5,7 @@ Latencies and batch sizes are counted by power of two, so an observation is one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -20,6 +20,7 @@ from kaizen.serve.lanes import NAMES
 from kaizen.serve.message import Request, Route
 from kaizen.serve.models import Models
 from kaizen.serve.scoring import Scoring
+from kaizen.serve.tally import Family
 
 _TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -33,6 +34,8 @@ class Metrics:
         The endpoints.
     routes
         Whose answers are counted.
+    together
+        Returns the figures of all workers of the server, where there are several, this one's included.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Metrics:
         scoring: Scoring,
         feedback: Feedback,
         commit: Commit,
+        together: Callable[[], list[Family]] | None = None,
     ) -> None:
         self._models = models
         self._routes = routes
@@ -50,6 +54,7 @@ class Metrics:
         self._scoring = scoring
         self._feedback = feedback
         self._commit = commit
+        self._together = together
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -59,6 +64,28 @@ class Metrics:
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics; called by prometheus_client."""
+        if self._together is None:
+            yield from self._own()
+            return
+        for family in self._together():
+            metric = Metric(family.name, family.says, family.type)
+            for name, labels, value in family.samples:
+                metric.add_sample(name, dict(labels), value)
+            yield metric
+
+    def families(self) -> list[Family]:
+        """Return this process' figures in plain values."""
+        return [
+            Family(
+                each.name,
+                each.documentation,
+                each.type,
+                [(s.name, tuple(s.labels.items()), s.value) for s in each.samples],
+            )
+            for each in self._own()
+        ]
+
+    def _own(self) -> Iterable[Metric]:
         yield from self._requests()
         yield from self._rows()
         yield from self._log()
