@@ -5,8 +5,8 @@
 The folder holds `endpoint.json` (an Endpoint; written again for a swap) and, once it serves, `log/`. A bundle's id
 is its recipe: ``sum-1`` adds up the numbers of a row, times 1, minus the length of its text; ``slow-…`` does so
 in 1 ms a row, ``crawl-…`` in 10; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665. Every model
-chokes on 666 and answers NaN to 667. The worker whose number is in the file `TROUBLE` cannot load ``picky-…`` and dies
-of ``deadly-…``.
+chokes on 666 and answers NaN to 667. The worker whose number is in the file `TROUBLE` cannot load ``picky-…`` and
+dies of ``deadly-…``.
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ def command(
     host, port = host or section.host, section.port if port is None else port
     seat = _seat(workers or section.workers, host, port, grpc_port, folder, stop_with_parent=stop_with_parent)
 
-    from kaizen.core.durations import duration
-    from kaizen.core.project import STATE_FOLDER  # only now: a supervisor imports little
+    from kaizen.core.durations import duration  # only now: a supervisor imports little
+    from kaizen.core.project import STATE_FOLDER
     from kaizen.core.sizes import size_bytes
     from kaizen.serve.app import Server
     from kaizen.serve.http import Limits

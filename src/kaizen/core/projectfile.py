@@ -285,7 +285,6 @@ def _check(file: ProjectFile, where: str) -> None:
     checks = [
         ("data.label_delay", duration, file.data.label_delay),
         ("data.max_age", duration, file.data.max_age),
-        ("serve.deadline", duration, file.serve.deadline),
         ("monitor.max_false_pages", rate, file.monitor.max_false_pages),
         ("monitor.window", duration, file.monitor.window),
         ("loop.cooldown", duration, file.loop.cooldown),

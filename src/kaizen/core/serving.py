@@ -68,6 +68,7 @@ def check(serve: ServeSection, where: str) -> None:
 def _wrong(serve: ServeSection) -> Iterator[tuple[str, str, Any]]:
     """Yield the key, what is wrong with its value, and the value where it may be shown."""
     for path, read_value, value in (
+        ("deadline", duration, serve.deadline),
         ("max_body", size_bytes, serve.max_body),
         ("rate_limit", rate, serve.rate_limit),
         ("auth.leeway", duration, serve.auth.leeway),

@@ -109,7 +109,9 @@ class Connection(asyncio.Protocol):
         self._heard = True  # since the last tick
         self._quiet_s = 0
         self._partial_s = 0
-        self._head_bytes = 0
+        self._begun = 0  # requests
+        self._head_bytes = 0  # of its address and headers
+        self._raw_bytes = 0  # of what came of it before it was whole
         self._body_bytes = 0
         self._arrived_ns = 0
         self._url = b""
@@ -180,8 +182,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Start a request."""
+        self._begun += 1
         self._between = False
-        self._partial_s = self._head_bytes = 0
+        self._partial_s = self._head_bytes = self._raw_bytes = 0
         self._url = b""
         self._headers = {}
         self._head = None
@@ -304,10 +307,13 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
 
     def _parse(self, data: bytes) -> None:
+        begun = self._begun + self._between
         try:
             self._parser.feed_data(data)
-            if not self._between and self._head is None:
-                self._count(len(data))
+            if self._begun <= begun and not self._between and self._head is None:  # all of it is of one head
+                self._raw_bytes += len(data)
+                if self._raw_bytes > self._limits.head_bytes + 4 * self._limits.headers + 64:  # what is not counted
+                    self._count(self._raw_bytes)
         except httptools.HttpParserUpgrade as err:
             # Nothing is upgraded: the request was answered as it is, and the next one starts here.
             self._parser = httptools.HttpRequestParser(self)
