@@ -4,8 +4,8 @@
 
 The folder holds `endpoint.json` (an Endpoint; written again for a swap) and, once it serves, `log/`. A bundle's id
 is its recipe: ``sum-1`` adds up the numbers of a row, times 1, minus the length of its text; ``slow-…`` does so
-in 1 ms a row; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665. Every model chokes on 666 and
-answers NaN to 667.
+in 1 ms a row; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665; ``big-…`` has 64 MiB; ``huge-…``
+does not fit in memory. Every model chokes on 666 and answers NaN to 667.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ class SmallModel:
         kind, _, factor = identity.partition("-")
         if kind == "absent":
             raise BundleError("the file is not there", where=identity)
+        if kind == "huge":
+            raise MemoryError
+        self.ballast = np.ones(8 << 20) if kind == "big" else None  # 64 MiB
         version = int(factor)
         self.inputs = COLUMNS
         self.kind = kind
@@ -159,6 +162,13 @@ def beside(told: str) -> list[EndpointSource]:
     ]
 
 
+def by_request(name: str, path: Path) -> EndpointSource:
+    """Return what a folder holds whose file `recipe` has the id of a bundle."""
+    model = SmallModel((path / "recipe").read_text())
+    record = msgspec.structs.replace(endpoint(1, Arm(model.bundle.id, "champion", 1.0)), id=f"{name}@1", name=name)
+    return EndpointSource(name=name, endpoint=lambda: record, load=lambda _: model)
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
     folder = Path(sys.argv[1])
@@ -173,6 +183,9 @@ def main() -> None:
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
         grpc_port=int(os.environ["GRPC_PORT"]) if "GRPC_PORT" in os.environ else None,
         stop_with_parent=True,
+        load_path=by_request if "BY_REQUEST" in os.environ else None,
+        predict_route=os.environ.get("PREDICT_ROUTE"),
+        health_route=os.environ.get("HEALTH_ROUTE"),
     )
     uvloop.run(server.run(lambda: print(server.port, server.grpc_port or 0, flush=True)))
 

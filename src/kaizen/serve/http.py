@@ -26,6 +26,8 @@ from kaizen.serve.message import JSON, Head, Request, Route, error_body, respons
 
 logger = logging.getLogger("kaizen.serve")
 
+_IDENTITIES = frozenset({b"x-ms-client-request-id", b"x-amzn-sagemaker-inference-id"})  # other in every request
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one client may ask of the process."""
@@ -195,6 +197,7 @@ class Connection(asyncio.Protocol):
         keep_alive = self._parser.should_keep_alive()
         path = unquote(self._url.partition(b"?")[0].decode("latin-1"))
         head = Head(method, path, self._headers, keep_alive=keep_alive, old=old)
+        head.query = self._url.partition(b"?")[2]
         head.route = self._listener.resolve(method, path)
         head.length = int(self._headers.get(b"content-length", 0))
         self._head = head
@@ -361,6 +364,7 @@ def _is_plain(raw: bytes, head: Head) -> bool:
     """Say whether these bytes are this whole head and nothing else, and frame the next request that starts so."""
     whole = raw[:1].isalpha() and len(raw) <= 2048 and raw.count(b"\n") == raw.count(b"\r\n")
     framed = not {b"transfer-encoding", b"expect", b"upgrade", b"x-request-id"} & head.headers.keys()
+    framed = framed and not _IDENTITIES & head.headers.keys()
     return whole and framed and head.keep_alive
 
 

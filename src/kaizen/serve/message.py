@@ -16,6 +16,7 @@ REASONS: Final[Mapping[int, bytes]] = {
     404: b"Not Found",
     405: b"Method Not Allowed",
     408: b"Request Timeout",
+    409: b"Conflict",
     411: b"Length Required",
     413: b"Content Too Large",
     415: b"Unsupported Media Type",
@@ -24,11 +25,20 @@ REASONS: Final[Mapping[int, bytes]] = {
     500: b"Internal Server Error",
     501: b"Not Implemented",
     503: b"Service Unavailable",
+    507: b"Insufficient Storage",
 }
 JSON: Final = b"application/json"
+# What a client sends with a request to find again in its answer, and the line there.
+_ECHOED: Final = (
+    (b"x-request-id", b"x-request-id: %.128b\r\n"),
+    (b"x-ms-client-request-id", b"x-ms-client-request-id: %.128b\r\n"),
+    (b"x-amzn-sagemaker-custom-attributes", b"X-Amzn-SageMaker-Custom-Attributes: %.1024b\r\n"),
+)
 _BUCKETS: Final = 32  # latencies by power of two of microseconds: 1 us to 35 minutes
 
 Handler: TypeAlias = "Callable[[Request], None]"
+Refusal: TypeAlias = "Callable[[KaizenError, int], tuple[bytes, bytes, bytes]]"
+"""Writes an error with its status as a route's protocol has it: body, content type, whole header lines."""
 
 
 class Counts:
@@ -43,20 +53,21 @@ class Counts:
 
 
 class Route:
-    """A handler, and the figures of its answers."""
+    """A handler, how its errors are written, and the figures of its answers."""
 
-    __slots__ = ("counts", "handle", "name")
+    __slots__ = ("counts", "handle", "name", "refusal")
 
-    def __init__(self, name: str, handle: Handler) -> None:
+    def __init__(self, name: str, handle: Handler, refusal: Refusal | None = None) -> None:
         self.name = name
         self.handle = handle
+        self.refusal = refusal  # None: as `error_body` does
         self.counts = Counts()
 
 
 class Head:
     """The request line and headers, parsed; a client sends the same head again and again, so they are kept."""
 
-    __slots__ = ("headers", "keep_alive", "length", "method", "old", "path", "request_id", "route")
+    __slots__ = ("echo", "headers", "keep_alive", "length", "method", "old", "path", "query", "request_id", "route")
 
     def __init__(self, method: str, path: str, headers: dict[bytes, bytes], *, keep_alive: bool, old: bool) -> None:
         self.method = method
@@ -64,7 +75,9 @@ class Head:
         self.headers = headers
         self.keep_alive = keep_alive
         self.old = old  # HTTP/1.0, which closes unless told otherwise
+        self.query = b""  # behind the "?"
         self.request_id = headers.get(b"x-request-id", b"")[:128]
+        self.echo = b"".join([line % headers[name] for name, line in _ECHOED if name in headers])
         self.length = 0
         self.route: Route
 
@@ -97,8 +110,8 @@ class Request:
         counts.statuses[status] = counts.statuses.get(status, 0) + 1
         counts.buckets[min(spent_us.bit_length(), _BUCKETS - 1)] += 1
         counts.spent_us += spent_us
-        if head.request_id:
-            extra += b"x-request-id: %b\r\n" % head.request_id
+        if head.echo:
+            extra += head.echo
         self.connection.answer(self, status, body, content_type, extra)
 
     def refuse(self, error: KaizenError, *, extra: bytes = b"") -> None:
@@ -106,12 +119,22 @@ class Request:
         status = error.status if isinstance(error, RequestError) else 500
         if status == 503:
             extra += b"retry-after: 1\r\n"
-        self.reply(error_body(error), status=status, extra=extra)
+        write = self.head.route.refusal
+        if write is None:
+            self.reply(error_body(error), status=status, extra=extra)
+            return
+        body, content_type, more = write(error, status)
+        self.reply(body, status=status, content_type=content_type, extra=extra + more)
 
 
 def error_body(error: KaizenError) -> bytes:
     """Return the body of an error: `{"error": "<what, where, what to do>"}`, as the Open Inference Protocol has it."""
-    return msgspec.json.encode({"error": str(error).replace("\n  → ", "; ")})
+    return msgspec.json.encode({"error": sentence(error)})
+
+
+def sentence(error: KaizenError) -> str:
+    """Return an error on one line: what, where, what to do."""
+    return str(error).replace("\n  → ", "; ")
 
 
 def response(status: int, body: bytes, content_type: bytes, extra: bytes, date: bytes) -> bytes:
