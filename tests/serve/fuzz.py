@@ -63,6 +63,13 @@ class Wire(asyncio.Transport):
         return self.reading
 
 
+class Framed(Connection):
+    """A connection whose answers to HEAD say that they are empty, so that a stream of answers can be cut."""
+
+    def answer(self, request: Request, status: int, body: bytes, content_type: bytes, extra: bytes) -> None:
+        super().answer(request, status, b"" if request.head.method == "HEAD" else body, content_type, extra)
+
+
 class Now(Executor):
     """Does at once what is handed over."""
 
@@ -84,7 +91,7 @@ def echo(request: Request) -> None:
 def talk(parts: list[bytes]) -> list[tuple[int, bytes]]:
     """Return the answers, status and body, to bytes that arrive in these parts."""
     listener = Listener(lambda method, path: Route("echo", echo), LIMITS)
-    connection, wire = Connection(listener), Wire()
+    connection, wire = Framed(listener), Wire()
     connection.connection_made(wire)
     for part in parts:
         if not wire.closed:

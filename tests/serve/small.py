@@ -28,11 +28,13 @@ from numpy.typing import NDArray
 from kaizen.adapters.log.segments import SegmentLog
 from kaizen.bundle.manifest import Signature
 from kaizen.core.errors import BundleError, StoreError
+from kaizen.core.projectfile import ServeSection
 from kaizen.core.records import Arm, Bundle, Column, Endpoint, Seen
 from kaizen.serve.app import Server
 from kaizen.serve.commit import Durability
 from kaizen.serve.http import Limits
 from kaizen.serve.models import EndpointSource
+from kaizen.serve.security import guard_of, tls_of
 
 COLUMNS = (
     Column("width", "number"),
@@ -170,11 +172,12 @@ def by_request(name: str, path: Path) -> EndpointSource:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO"))
     folder = Path(sys.argv[1])
     if "FILE_BYTES" in os.environ:  # a disk that is full, as far as this process can tell
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["FILE_BYTES"]),) * 2)
     small = EndpointSource(name="small", endpoint=lambda: newest(folder), load=SmallModel, time="at", unit="owner")
+    section = msgspec.json.decode(os.environ.get("SERVE", "{}"), type=ServeSection)
     server = Server(
         [small, *beside(os.environ.get("BESIDE", ""))],
         port=int(sys.argv[2]) if len(sys.argv) > 2 else 0,
@@ -182,6 +185,8 @@ def main() -> None:
         durability=msgspec.convert(os.environ.get("DURABILITY", "os"), Durability),
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
         grpc_port=int(os.environ["GRPC_PORT"]) if "GRPC_PORT" in os.environ else None,
+        guard=guard_of(section, home=folder, state=folder),
+        tls=tls_of(section.tls, home=folder),
         stop_with_parent=True,
         load_path=by_request if "BY_REQUEST" in os.environ else None,
         predict_route=os.environ.get("PREDICT_ROUTE"),

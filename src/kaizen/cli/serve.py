@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from kaizen.core.records import Endpoint
     from kaizen.serve.models import EndpointSource
 
+_SECURE = "set api_keys under [serve.auth] in kaizen.toml, then kaizen key add NAME"
+
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[[NAME=]PATH]...")
@@ -61,7 +63,11 @@ def command(
     A new revision of the endpoint is swapped in without a pause. A bundle that is corrupted, unsigned or signed by
     an unknown key is refused: at the start with exit code 1, later by going on with the revision that serves.
     """
+    from kaizen.core.project import STATE_FOLDER
+    from kaizen.core.sizes import size_bytes
     from kaizen.serve.app import Server
+    from kaizen.serve.http import Limits
+    from kaizen.serve.security import guard_of, is_open_to_strangers, tls_of
 
     if paths:
         trusting = None if trust else [*trust_key, *_known_keys(folder)]
@@ -75,9 +81,15 @@ def command(
         port=served.section.port if port is None else port,
         log=served.log,
         durability=served.section.durability,
+        limits=Limits(body_bytes=size_bytes(served.section.max_body)),
+        guard=guard_of(served.section, home=folder, state=folder / STATE_FOLDER),
+        tls=tls_of(served.section.tls, home=folder),
         grpc_port=grpc_port,
         stop_with_parent=stop_with_parent,
     )
+    if is_open_to_strangers(served.section, server.host):
+        says = f"warning: {server.host} is reached from elsewhere, and nobody is asked who he is: {_SECURE}"
+        click.echo(says, err=True)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     server.serve_forever(ready=lambda: _ready(served, server.host, server.port, server.grpc_port, as_json=as_json))
 
@@ -181,7 +193,7 @@ def _verified(project: Project, endpoint: Endpoint) -> bytes | None:
 
 
 def _ready(served: Served, host: str, port: int, grpc_port: int | None, *, as_json: bool) -> None:
-    url = f"http://{host}:{port}"
+    url = f"http{'' if served.section.tls.cert is None else 's'}://{host}:{port}"
     names = served.names
     beside = {} if grpc_port is None else {"grpc": f"{host}:{grpc_port}"}
     if as_json:
@@ -195,5 +207,6 @@ def _ready(served: Served, host: str, port: int, grpc_port: int | None, *, as_js
     if served.log is None:
         click.echo("Nothing is logged and no label is taken: --log FOLDER keeps them")
     if served.example is not None:
-        click.echo(f"Try: curl {url}{asked} -d {shlex.quote(served.example.decode())}")
+        shows = ' -H "X-API-Key: $KEY"' if served.section.auth.api_keys else ""
+        click.echo(f"Try: curl {url}{asked}{shows} -d {shlex.quote(served.example.decode())}")
     click.echo(f"In a browser: {url}/docs{'' if len(names) == 1 else f'/{names[0]}'}")

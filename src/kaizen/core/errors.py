@@ -97,13 +97,14 @@ class SignatureError(BundleError):
 
 
 class RequestError(KaizenError):
-    """A request that the server refuses; `status` is the HTTP status of the answer."""
+    """A request that the server refuses; `status` is the HTTP status of the answer, `headers` go with it, as lines."""
 
     code = "request"
 
-    def __init__(self, what: str, *, status: int = 400, where: str = "", fix: str = "") -> None:
+    def __init__(self, what: str, *, status: int = 400, where: str = "", fix: str = "", headers: bytes = b"") -> None:
         super().__init__(what, where=where, fix=fix)
         self.status = status
+        self.headers = headers
 
 
 class OverloadError(RequestError):

@@ -10,14 +10,17 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
+from kaizen.core import access
+from kaizen.core.access import AuthSection, TlsSection
 from kaizen.core.durations import duration, rate
 from kaizen.core.errors import ProjectError, nearest
 from kaizen.core.records import ColumnType, Task
+from kaizen.core.sizes import size_bytes
 
 FILE_NAME = "kaizen.toml"
 
@@ -111,6 +114,10 @@ class ServeSection(_Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     durability: Literal["os", "disk"] = "os"
+    max_body: str = "64MiB"
+    rate_limit: str | None = None  # of one client
+    auth: AuthSection = AuthSection()
+    tls: TlsSection = TlsSection()
     log: LogSection = LogSection()
 
 
@@ -249,12 +256,19 @@ def _named(path: str, raw: dict[str, Any]) -> str:
 def _options_at(path: str) -> tuple[str, ...]:
     """Return the values that a place allows, where it allows only some."""
     section, _, key = path.rpartition(".")
-    allowed = ColumnType if path == "data.types[...]" else get_type_hints(_section_at(section)).get(key)
+    allowed = ColumnType if path == "data.types[...]" else get_type_hints(_section_at(section)).get(_bare(key))
+    if get_origin(allowed) is list:
+        (allowed,) = get_args(allowed)
     return tuple(str(option) for option in get_args(allowed) if option is not None)
 
 
+def _bare(key: str) -> str:
+    """Return a key without the place in its list."""
+    return key.partition("[")[0]
+
+
 _ENTRIES: dict[str, Any] = {"data.tables": TableSection, "data.rules": RuleSection, "data.types": ColumnType}
-_SECTIONS: dict[str, type[_Section]] = {
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
     "": ProjectFile,
     "project": ProjectSection,
     "data": DataSection,
@@ -264,6 +278,8 @@ _SECTIONS: dict[str, type[_Section]] = {
     "learn": LearnSection,
     "learn.gates[...]": Gate,
     "serve": ServeSection,
+    "serve.auth": AuthSection,
+    "serve.tls": TlsSection,
     "serve.log": LogSection,
     "monitor": MonitorSection,
     "experiment": ExperimentSection,
@@ -271,7 +287,7 @@ _SECTIONS: dict[str, type[_Section]] = {
 }
 
 
-def _section_at(path: str) -> type[_Section]:
+def _section_at(path: str) -> type[msgspec.Struct]:
     return _SECTIONS[re.sub(r"\[.*?\]", "[...]", path)]
 
 
@@ -297,6 +313,9 @@ def _check(file: ProjectFile, where: str) -> None:
         ("loop.budget", rate, file.loop.budget),
         ("learn.budget", search_budget, file.learn.budget),
         ("data.time_zone", _time_zone, file.data.time_zone),
+        ("serve.max_body", size_bytes, file.serve.max_body),
+        ("serve.rate_limit", rate, file.serve.rate_limit),
+        ("serve.auth.leeway", duration, file.serve.auth.leeway),
         ("serve.log.encrypt", _key_source, file.serve.log.encrypt),
         *(("loop.retrain_on", trigger, text) for text in file.loop.retrain_on),
         *((f"data.tables.{name}.tolerance", duration, table.tolerance) for name, table in file.data.tables.items()),
@@ -319,6 +338,7 @@ def _check(file: ProjectFile, where: str) -> None:
             f"a port lies between 1 and 65535, or is 0 to take a free one (value {file.serve.port})",
             where=f"{where}: serve.port",
         )
+    access.check(file.serve.auth, file.serve.tls, where)
     for name in sorted({*file.serve.log.hash} & {*file.serve.log.drop}):
         raise ProjectError(f"the column {name!r} is in hash as well as in drop", where=f"{where}: serve.log")
     if not 0 < file.experiment.alpha < 0.5:

@@ -21,6 +21,7 @@ from kaizen.core.ports import Log
 from kaizen.serve.aside import Aside
 from kaizen.serve.commit import Commit, Durability
 from kaizen.serve.feedback import Feedback
+from kaizen.serve.guard import Guard
 from kaizen.serve.health import Health
 from kaizen.serve.http import Connection, Limits, Listener
 from kaizen.serve.intake import Intake
@@ -35,6 +36,7 @@ from kaizen.serve.repository import LoadPath, Repository
 from kaizen.serve.routes import Routes
 from kaizen.serve.rows import Predict
 from kaizen.serve.scoring import Scoring
+from kaizen.serve.tls import Tls
 
 if TYPE_CHECKING:
     from kaizen.serve.grpc import GrpcServer
@@ -61,6 +63,10 @@ class Server:
         Where a prediction is before it is answered: with the operating system or on the disk.
     limits
         What one client may ask.
+    guard
+        Who may ask for what; None: everybody for everything.
+    tls
+        The certificate that connections are secured with; None: they are not.
     grpc_port
         Where to listen for gRPC, which needs the extra `[grpc]`; 0 takes a free one, None leaves it out.
     stop_with_parent
@@ -88,6 +94,8 @@ class Server:
         clock: Clock | None = None,
         durability: Durability = "os",
         limits: Limits | None = None,
+        guard: Guard | None = None,
+        tls: Tls | None = None,
         grpc_port: int | None = None,
         stop_with_parent: bool = False,
         load_path: LoadPath | None = None,
@@ -105,6 +113,8 @@ class Server:
             self.models.add(source)
         self._durability = durability
         self._limits = limits or Limits()
+        self._guard = guard
+        self._tls = tls
         self._stop_with_parent = stop_with_parent
         self._load_path = load_path
         self._repository: Repository | None = None
@@ -150,15 +160,23 @@ class Server:
         self._routes = self._compose()
         if self.grpc_port is not None:
             self._grpc = self._compose_grpc()
-        self._listener = Listener(self._routes.resolve, self._limits)
+        self._listener = Listener(self._routes.resolve, self._limits, self._guard)
         self._metrics = self._measure()
         try:
-            self._socket = await loop.create_server(lambda: Connection(self._listener), self.host, self.port)
+            self._socket = await loop.create_server(
+                lambda: Connection(self._listener),
+                self.host,
+                self.port,
+                ssl=None if self._tls is None else self._tls.context,
+                ssl_handshake_timeout=None if self._tls is None else self._limits.head_s,
+            )
         except OSError as err:
             raise _cannot_listen(self.host, self.port, err) from err
         self.port = self._socket.sockets[0].getsockname()[1]
         if self._grpc is not None and self.grpc_port is not None:
             self.grpc_port = await self._grpc.start(self.host, self.grpc_port)
+        if self._guard is not None:
+            self._guard.tick()
         self._ticker = loop.call_later(1.0, self._tick)
         self.models.start()
 
@@ -194,7 +212,7 @@ class Server:
         self._rows(routes)
         self._open_inference(routes)
         health = Health(self.models, self.scoring, lambda: self._draining)
-        contract = Contract(self.models, routes.listed)
+        contract = Contract(self.models, routes.listed, is_locked=self._guard is not None and self._guard.is_locked)
         for path, name, make in (
             ("/openapi.json", "openapi", contract.openapi),
             ("/v1/schema", "schema", contract.schema),
@@ -236,7 +254,15 @@ class Server:
         from kaizen.serve.grpc import GrpcServer  # here, for it stands on an extra
 
         most = self._limits.body_bytes
-        return GrpcServer(__version__, self.models, self.scoring, self._aside, message_bytes=most)
+        return GrpcServer(
+            __version__,
+            self.models,
+            self.scoring,
+            self._aside,
+            message_bytes=most,
+            guard=self._guard,
+            tls=self._tls,
+        )
 
     def _measure(self) -> Metrics:
         every = [*self._routes.every, *([] if self._grpc is None else [self._grpc.route])]
@@ -244,6 +270,10 @@ class Server:
 
     def _tick(self) -> None:
         self._listener.tick()
+        if self._guard is not None:
+            self._guard.tick()
+        if self._tls is not None:
+            self._tls.look()
         self._ticker = self._loop.call_later(1.0, self._tick)
 
     def _wait_for_parent(self) -> None:

@@ -19,7 +19,9 @@ from google.protobuf.message import DecodeError
 from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.aside import Aside
 from kaizen.serve.generation import LiveArm
+from kaizen.serve.grpc_guard import address_of, credentials, head_of
 from kaizen.serve.grpc_messages import messages
+from kaizen.serve.guard import Guard
 from kaizen.serve.message import Head, Request, Route
 from kaizen.serve.models import Models
 from kaizen.serve.oip import (
@@ -37,6 +39,7 @@ from kaizen.serve.oip import (
 from kaizen.serve.reader import Inputs
 from kaizen.serve.scoring import Call, Scoring
 from kaizen.serve.tensors import Tensor, output
+from kaizen.serve.tls import Tls
 
 logger = logging.getLogger("kaizen.serve")
 
@@ -46,8 +49,11 @@ _HEALTH: Final = "grpc.health.v1.Health"
 _CONCURRENT: Final = 1024  # calls under way; more are answered RESOURCE_EXHAUSTED by gRPC itself
 _CODES: Final[Mapping[int, grpc.StatusCode]] = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     422: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
 }
 _CONTENTS: Final[Mapping[str, str]] = {
@@ -80,6 +86,8 @@ class GrpcServer:
         Reads large messages.
     message_bytes
         The longest message taken and sent.
+    guard, tls
+        Who may call, and the certificate.
     """
 
     def __init__(
@@ -90,6 +98,8 @@ class GrpcServer:
         aside: Aside,
         *,
         message_bytes: int,
+        guard: Guard | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self.route = Route("grpc_infer", lambda _: None)
         self._version = version
@@ -97,6 +107,8 @@ class GrpcServer:
         self._scoring = scoring
         self._aside = aside
         self._message_bytes = message_bytes
+        self._guard = guard
+        self._tls = tls
         self._messages = messages()
         self._server: Any = None
 
@@ -112,7 +124,10 @@ class GrpcServer:
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         fix = "stop what listens there, or choose another: kaizen serve --grpc-port PORT (0 takes a free one)"
         try:
-            bound = int(self._server.add_insecure_port(address))
+            if self._tls is None:
+                bound = int(self._server.add_insecure_port(address))
+            else:
+                bound = int(self._server.add_secure_port(address, credentials(self._tls)))
         except RuntimeError as err:
             raise KaizenError("gRPC cannot listen there", where=address, fix=fix) from err
         if not bound:
@@ -143,12 +158,34 @@ class GrpcServer:
         }
         health = {"Check": self._answering("HealthCheckRequest", self._check)}
         services = {SERVICE: inference | repository, _REPOSITORY: repository, _HEALTH: health}
+        if self._guard is not None:
+            services = {
+                service: {name: self._guarded(name, handle) for name, handle in methods.items()}
+                for service, methods in services.items()
+            }
         return [
             grpc.method_handlers_generic_handler(
                 service, {method: grpc.unary_unary_rpc_method_handler(handle) for method, handle in methods.items()}
             )
             for service, methods in services.items()
         ]
+
+    def _guarded(self, name: str, handle: Handler) -> Handler:
+        """Return the handler of a call for those who may make it."""
+        guard, route = self._guard, Route(name, lambda _: None)
+
+        async def admitted(body: bytes, context: Any) -> bytes:
+            try:
+                if guard is not None:
+                    guard.admit(head_of(context, route), guard.peer(address_of(context)))
+            except RequestError as err:
+                error = err
+            else:
+                return await handle(body, context)
+            await context.abort(code_of(error), _says(error))
+            raise AssertionError  # abort raises
+
+        return admitted
 
     def _answering(self, name: str, answer: Callable[[Any], Any]) -> Handler:
         """Return the handler of a call that is answered at once."""

@@ -15,18 +15,21 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 from urllib.parse import unquote
 
 import httptools
 import msgspec
 
 from kaizen.core.errors import RequestError
+from kaizen.serve.guard import Guard
 from kaizen.serve.message import JSON, Head, Request, Route, error_body, response
 
 logger = logging.getLogger("kaizen.serve")
 
-_IDENTITIES = frozenset({b"x-ms-client-request-id", b"x-amzn-sagemaker-inference-id"})  # other in every request
+_IDENTITIES: Final = frozenset({b"x-ms-client-request-id", b"x-amzn-sagemaker-inference-id"})  # other in every request
+_SMALL_BYTES: Final = 64 << 10
+_UNSIZED: Final = frozenset({b"transfer-encoding", b"expect"})
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,11 +55,14 @@ class Listener:
         Gives the route of a method and a path; called once for each distinct head.
     limits
         What one client may ask.
+    guard
+        Who may ask it; None: everybody.
     """
 
-    def __init__(self, resolve: Callable[[str, str], Route], limits: Limits) -> None:
+    def __init__(self, resolve: Callable[[str, str], Route], limits: Limits, guard: Guard | None = None) -> None:
         self.resolve = resolve
         self.limits = limits
+        self.guard = guard
         self.connections: set[Connection] = set()
         self.heads: dict[bytes, Head] = {}
         self.broken = Route("broken", _refuse_broken)
@@ -92,6 +98,8 @@ class Connection(asyncio.Protocol):
         self._listener = listener
         self._limits = listener.limits
         self._heads = listener.heads
+        self._guard = listener.guard
+        self._peer = ""
         self._transport: asyncio.Transport
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Request] = deque()  # requests without a sent answer, oldest first
@@ -117,6 +125,8 @@ class Connection(asyncio.Protocol):
         """Begin, unless there are too many connections already."""
         self._transport = cast("asyncio.Transport", transport)
         self._listener.connections.add(self)
+        if self._guard is not None:
+            self._peer = self._guard.peer(transport.get_extra_info("peername"))
         if len(self._listener.connections) > self._limits.connections:
             self._refuse(RequestError("too many connections", status=503, fix="try again in a second"))
 
@@ -132,7 +142,7 @@ class Connection(asyncio.Protocol):
         """Keep the way back open while answers are due."""
         if self._queue and not self._closing:
             self._closing = True
-            return True
+            return self._transport.can_write_eof()  # TLS has no half-open connections
         return False
 
     def pause_writing(self) -> None:
@@ -203,6 +213,8 @@ class Connection(asyncio.Protocol):
         self._head = head
         if head.length > self._limits.body_bytes:
             raise self._too_large()
+        if self._guard is not None and (head.length > _SMALL_BYTES or _UNSIZED & self._headers.keys()):
+            self._guard.identify(head, self._peer)  # who may not ask need not send the body
         if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._queue:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -226,10 +238,10 @@ class Connection(asyncio.Protocol):
         raw, self._raw_head = self._raw_head, b""
         body = b"".join(self._body)
         self._body = []
-        if _is_plain(raw, head):
-            self._listener.remember(raw, head)
         if not self._closing:
             self._begin(head, body)
+        if _is_plain(raw, head) and (self._guard is None or head.grant is not None):
+            self._listener.remember(raw, head)
 
     # Inside
 
@@ -240,6 +252,8 @@ class Connection(asyncio.Protocol):
         if not head.keep_alive:
             self._closing = True
         try:
+            if self._guard is not None:
+                self._guard.admit(head, self._peer)
             if b"content-encoding" in head.headers:
                 request.body = _inflated(head.headers[b"content-encoding"], body, self._limits.body_bytes)
             head.route.handle(request)

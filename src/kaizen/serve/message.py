@@ -9,10 +9,13 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 
 from kaizen.core.errors import KaizenError, RequestError
+from kaizen.serve.scopes import Grant, Scope, scope_of
 
 REASONS: Final[Mapping[int, bytes]] = {
     200: b"OK",
     400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
     408: b"Request Timeout",
@@ -21,6 +24,7 @@ REASONS: Final[Mapping[int, bytes]] = {
     413: b"Content Too Large",
     415: b"Unsupported Media Type",
     422: b"Unprocessable Content",
+    429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
     500: b"Internal Server Error",
     501: b"Not Implemented",
@@ -53,12 +57,13 @@ class Counts:
 
 
 class Route:
-    """A handler, how its errors are written, and the figures of its answers."""
+    """A handler, the scope that it asks of callers, how its errors are written, and the figures of its answers."""
 
-    __slots__ = ("counts", "handle", "name", "refusal")
+    __slots__ = ("counts", "handle", "name", "refusal", "scope")
 
     def __init__(self, name: str, handle: Handler, refusal: Refusal | None = None) -> None:
         self.name = name
+        self.scope: Scope = scope_of(name)
         self.handle = handle
         self.refusal = refusal  # None: as `error_body` does
         self.counts = Counts()
@@ -67,7 +72,9 @@ class Route:
 class Head:
     """The request line and headers, parsed; a client sends the same head again and again, so they are kept."""
 
-    __slots__ = ("echo", "headers", "keep_alive", "length", "method", "old", "path", "query", "request_id", "route")
+    __slots__ = (
+        "echo", "grant", "headers", "keep_alive", "length", "method", "old", "path", "query", "request_id", "route",
+    )  # fmt: skip
 
     def __init__(self, method: str, path: str, headers: dict[bytes, bytes], *, keep_alive: bool, old: bool) -> None:
         self.method = method
@@ -79,6 +86,7 @@ class Head:
         self.request_id = headers.get(b"x-request-id", b"")[:128]
         self.echo = b"".join([line % headers[name] for name, line in _ECHOED if name in headers])
         self.length = 0
+        self.grant: Grant | None = None  # what the guard found out, if there is one
         self.route: Route
 
 
@@ -119,6 +127,8 @@ class Request:
         status = error.status if isinstance(error, RequestError) else 500
         if status == 503:
             extra += b"retry-after: 1\r\n"
+        if isinstance(error, RequestError):
+            extra += error.headers
         write = self.head.route.refusal
         if write is None:
             self.reply(error_body(error), status=status, extra=extra)

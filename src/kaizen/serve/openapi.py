@@ -13,12 +13,13 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from kaizen import __version__
-from kaizen.serve.docs import page
+from kaizen.serve.docs import locked_page, page
 from kaizen.serve.generation import Generation
 from kaizen.serve.message import Handler, Request
 from kaizen.serve.models import Models
 from kaizen.serve.openapi_platforms import ANSWERS, BODIES, MORE, NAMED_ONLY, UNLISTED, platform_schemas
 from kaizen.serve.schema import DIALECT, MOMENT, row_schema
+from kaizen.serve.scopes import GIVEN, scope_of
 from kaizen.serve.tensors import DATATYPES
 
 Schema: TypeAlias = dict[str, Any]
@@ -39,11 +40,16 @@ class Contract:
         The endpoints.
     listed
         Gives method, path and name of every route.
+    is_locked
+        Whether callers are asked who they are.
     """
 
-    def __init__(self, models: Models, listed: Callable[[], Sequence[tuple[str, str, str]]]) -> None:
+    def __init__(
+        self, models: Models, listed: Callable[[], Sequence[tuple[str, str, str]]], *, is_locked: bool = False
+    ) -> None:
         self._models = models
         self._listed = listed
+        self._is_locked = is_locked
         self._kept: tuple[weakref.ref[Generation], int, bytes] | None = None
 
     def openapi(self, model: str | None = None) -> Handler:
@@ -54,7 +60,7 @@ class Contract:
             known = weakref.ref(generation), models  # weakly, so that a model that was let go is gone
             if self._kept is None or self._kept[:2] != known:
                 routes = _concerning(generation.endpoint.name, self._listed(), is_only=models == 1)
-                self._kept = *known, _ENCODER.encode(document(generation, routes))
+                self._kept = *known, _ENCODER.encode(document(generation, routes, is_locked=self._is_locked))
             request.reply(self._kept[2])
 
         return handle
@@ -72,7 +78,10 @@ class Contract:
         """GET /docs[/{model}]."""
 
         def handle(request: Request) -> None:
-            html, policy = page(self._models.serving(model)[0], is_named=model is not None)
+            if self._is_locked:
+                html, policy = locked_page(model)
+            else:
+                html, policy = page(self._models.serving(model)[0], is_named=model is not None)
             extra = b"content-security-policy: %b\r\nx-content-type-options: nosniff\r\n" % policy
             request.reply(html, content_type=b"text/html; charset=utf-8", extra=extra)
 
@@ -92,12 +101,12 @@ def _concerning(name: str, routes: Sequence[tuple[str, str, str]], *, is_only: b
     ]
 
 
-def document(generation: Generation, routes: Sequence[tuple[str, str, str]]) -> Schema:
+def document(generation: Generation, routes: Sequence[tuple[str, str, str]], *, is_locked: bool = False) -> Schema:
     """Return the OpenAPI 3.1 document of these routes (method, path, name)."""
     versions = [str(arm.bundle.version) for arm in generation.arms]
     paths: dict[str, Schema] = {}
     for method, path, name in routes:
-        operation = _operation(name, path)
+        operation = _operation(name, path) | (_locked(name) if is_locked else {})
         if "{version}" in path:
             wanted = {"type": "string", "enum": versions}
             operation["parameters"] = [{"name": "version", "in": "path", "required": True, "schema": wanted}]
@@ -119,8 +128,15 @@ def document(generation: Generation, routes: Sequence[tuple[str, str, str]]) -> 
         "servers": [{"url": "/"}],
         "security": [],
         "paths": paths,
-        "components": {"schemas": _schemas(generation)},
+        "components": {"schemas": _schemas(generation)} | ({"securitySchemes": _SCHEMES} if is_locked else {}),
     }
+
+
+def _locked(name: str) -> Schema:
+    """Return what a caller of a route has to show: the scope that it needs, by either way."""
+    scope = scope_of(name)
+    needed = [scope] if scope in GIVEN else []
+    return {"security": [] if scope == "open" else [{"bearer": needed}, {"key": needed}]}
 
 
 def _operation(name: str, path: str) -> Schema:
@@ -141,6 +157,12 @@ def _operation(name: str, path: str) -> Schema:
     responses |= MORE.get(name, {})
     responses.setdefault("default", _error("Refused."))
     return operation
+
+
+_SCHEMES: Final[Schema] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a token (JWT)."},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 
 
 def _ref(name: str) -> Schema:
