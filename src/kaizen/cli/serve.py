@@ -7,6 +7,7 @@ files ───► bundle or graph, trusted ──────────►  �
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from kaizen.core.projectfile import ServeSection
     from kaizen.core.records import Endpoint
     from kaizen.serve.models import EndpointSource
+    from kaizen.serve.repository import LoadPath
 
 _SECURE = "set api_keys under [serve.auth] in kaizen.toml, then kaizen key add NAME"
 
@@ -31,17 +33,37 @@ _SECURE = "set api_keys under [serve.auth] in kaizen.toml, then kaizen key add N
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[[NAME=]PATH]...")
 @click.option("--host", help="Default: the project's.")
-@click.option("--port", type=int, help="Default: the project's.")
-@click.option("--grpc-port", type=int, help="Answer gRPC here as well. Needs the extra [grpc]. Default: off.")
-@click.option("--trust", is_flag=True, help="Serve files that no known key has signed: you know where they come from.")
-@click.option("--trust-key", multiple=True, metavar="KEY", help="A public key (hex) whose bundles are served.")
+@click.option("--port", "--http_port", type=int, help="Default: the project's.")
+@click.option(
+    "--grpc-port", "--grpc_port", type=int, help="Answer gRPC here as well. Needs the extra [grpc]. Default: off."
+)
+@click.option("--model_dir", metavar="PATH", help="A path, as KServe names it.")
+@click.option("--model_name", metavar="NAME", help="The name of the model at --model_dir.")
+@click.option(
+    "--trust",
+    is_flag=True,
+    envvar="KAIZEN_TRUST",
+    help="Serve files that no known key has signed: you know where they come from.",
+)
+@click.option(
+    "--trust-key",
+    multiple=True,
+    metavar="KEY",
+    envvar="KAIZEN_TRUST_KEY",
+    help="A public key (hex) whose bundles are served.",
+)
 @click.option(
     "--signature",
+    envvar="KAIZEN_SIGNATURE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="JSON that says what an .onnx file does not: the names of its columns, which output is the answer.",
 )
 @click.option(
-    "--log", "log_folder", type=click.Path(file_okay=False, path_type=Path), help="Where files' predictions are kept."
+    "--log",
+    "log_folder",
+    envvar="KAIZEN_LOG",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where files' predictions are kept.",
 )
 @click.option("--stop-with-parent", is_flag=True, help="Stop when standard input ends: when whoever started this ends.")
 @project_options
@@ -50,6 +72,8 @@ def command(
     host: str | None,
     port: int | None,
     grpc_port: int | None,
+    model_dir: str | None,
+    model_name: str | None,
     trust: bool,  # noqa: FBT001
     trust_key: tuple[str, ...],
     signature: Path | None,
@@ -62,14 +86,20 @@ def command(
 
     A new revision of the endpoint is swapped in without a pause. A bundle that is corrupted, unsigned or signed by
     an unknown key is refused: at the start with exit code 1, later by going on with the revision that serves.
+    In a container the port and the model may be told by its platform: SageMaker, Vertex AI, Azure ML, KServe.
     """
+    from kaizen.cli import platform
     from kaizen.core.project import STATE_FOLDER
     from kaizen.core.sizes import size_bytes
     from kaizen.serve.app import Server
     from kaizen.serve.http import Limits
     from kaizen.serve.security import guard_of, is_open_to_strangers, tls_of
 
-    if paths:
+    paths = _with_model_dir(paths, model_dir, model_name)
+    asked = platform.told(os.environ, has_paths=bool(paths))
+    paths = paths or asked.paths
+    trusting: Sequence[str] | None = None
+    if paths or asked.is_multi_model:
         trusting = None if trust else [*trust_key, *_known_keys(folder)]
         served = _files(paths, folder, trusting, signature, log_folder)
     else:
@@ -77,8 +107,8 @@ def command(
         served = _project(folder)
     server = Server(
         served.sources,
-        host=host or served.section.host,
-        port=served.section.port if port is None else port,
+        host=host or asked.host or ("0.0.0.0" if model_dir else served.section.host),
+        port=next(each for each in (port, asked.port, served.section.port) if each is not None),
         log=served.log,
         durability=served.section.durability,
         limits=Limits(body_bytes=size_bytes(served.section.max_body)),
@@ -86,6 +116,9 @@ def command(
         tls=tls_of(served.section.tls, home=folder),
         grpc_port=grpc_port,
         stop_with_parent=stop_with_parent,
+        load_path=_loader(trusting) if asked.is_multi_model else None,
+        predict_route=asked.predict_route,
+        health_route=asked.health_route,
     )
     if is_open_to_strangers(served.section, server.host):
         says = f"warning: {server.host} is reached from elsewhere, and nobody is asked who he is: {_SECURE}"
@@ -107,6 +140,22 @@ class Served:
     def names(self) -> list[str]:
         """The endpoints."""
         return [source.name for source in self.sources]
+
+
+def _with_model_dir(paths: tuple[str, ...], model_dir: str | None, model_name: str | None) -> tuple[str, ...]:
+    """Return the paths with the one that KServe's arguments name."""
+    if model_dir is None:
+        if model_name is not None:
+            raise click.UsageError("--model_name is for --model_dir; else: kaizen serve NAME=PATH")
+        return paths
+    return (*paths, model_dir if model_name is None else f"{model_name}={model_dir}")
+
+
+def _loader(trusted: Sequence[str] | None) -> LoadPath:
+    """Return what loads a model that is named in a request."""
+    from kaizen.cli import files
+
+    return lambda name, path: files.only(name, path, trusted=trusted)
 
 
 def _project(folder: Path) -> Served:
@@ -159,7 +208,7 @@ def _files(
         if project is not None:
             hidden.check(project, [files.bundle(source) for source in sources])
         log = open_log(log_folder, section.log, home=folder, unit=None if project is None else project.file.data.unit)
-    return Served(sources=sources, section=section, log=log, example=files.example(sources[0]))
+    return Served(sources=sources, section=section, log=log, example=files.example(sources[0]) if sources else None)
 
 
 def _known_keys(folder: Path) -> Sequence[str]:
@@ -197,8 +246,11 @@ def _ready(served: Served, host: str, port: int, grpc_port: int | None, *, as_js
     names = served.names
     beside = {} if grpc_port is None else {"grpc": f"{host}:{grpc_port}"}
     if as_json:
-        print_json({"endpoint": names[0], "endpoints": names, "url": url} | beside)
+        print_json({"endpoint": names[0] if names else None, "endpoints": names, "url": url} | beside)
         sys.stdout.flush()
+        return
+    if not names:
+        click.echo(f"Serving on {url} what is loaded by request  (POST /models, GET /healthz)")
         return
     asked = "/v1/predict" if len(names) == 1 else f"/v1/predict/{names[0]}"
     click.echo(f"Serving {', '.join(names)} on {url}  (POST {asked}, POST /v1/feedback, GET /healthz, GET /v2)")

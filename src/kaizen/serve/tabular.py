@@ -84,7 +84,9 @@ def from_split(value: Any, reader: Reader, where: str) -> list[Any]:
     if unknown := sorted(map(str, value.keys() - {"columns", "data", "index"})):
         raise RequestError(f"unknown member {unknown[0][:64]!r}", where=where, fix="known: columns, data, index")
     names = value.get("columns")
-    if names is None or names == list(range(len(names))):  # as pandas numbers columns without a name
+    if isinstance(names, list) and names == list(range(len(names))):  # as pandas numbers columns without a name
+        names = None
+    if names is None:
         return rows_of(value["data"], reader, f"{where}.data")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise RequestError("expected a list of names", where=f"{where}.columns")
@@ -130,7 +132,7 @@ def from_npy(body: bytes, reader: Reader) -> list[Any]:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, is_fortran, dtype = read(stream)
-    except (ValueError, EOFError, OverflowError, RecursionError, MemoryError) as err:
+    except Exception as err:  # numpy evaluates the header as Python, which fails in many ways
         raise RequestError("not an array in numpy's format", where="body") from err
     if dtype.kind not in "fiub" or not 0 < len(shape) <= 2:
         raise RequestError(f"expected numbers, (rows, columns), got {dtype} of {len(shape)} dimensions", where="body")
