@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from kaizen.core.access import AuthSection, TlsSection
 from kaizen.core.project import Project
-from kaizen.core.projectfile import ServeSection
+from kaizen.core.serving import AuthSection, ServeSection, TlsSection
 from kaizen.serve.security import guard_of, is_open_to_strangers
 from tests.cli.conftest import Run_, declare, served, until
 from tests.cli.test_serve import ROW

@@ -120,7 +120,7 @@ def test_what_the_command_line_says_counts_before_the_platform(graph: Path, tmp_
 
 def test_the_environment_is_read_as_its_platform_means_it(tmp_path: Path) -> None:
     def told(**environment: str) -> Platform:
-        return platform.told({"SAGEMAKER_BASE_DIR": str(tmp_path), **environment}, has_paths=False)
+        return platform.told({"SAGEMAKER_BASE_DIR": str(tmp_path), **environment})
 
     assert told() == Platform()
     assert told().host is None
@@ -149,10 +149,18 @@ def test_an_environment_that_cannot_be_served_is_refused_with_what_to_do(
     environment: dict[str, str], says: str
 ) -> None:
     with pytest.raises(UsageError, match=says) as refused:
-        platform.told(environment, has_paths=False)
+        platform.told(environment)
     assert refused.value.fix
+
+
+def test_models_that_come_by_request_are_in_one_process(
+    kaizen: Run_, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGEMAKER_MULTI_MODEL", "true")
+    said = kaizen("serve", "--workers", "2", "--folder", tmp_path)
+    assert (said.code, "are in one process" in said.err) == (2, True)
 
 
 def test_a_name_without_a_folder_is_wrong_usage(kaizen: Run_, tmp_path: Path) -> None:
     said = kaizen("serve", "--model_name", "x", "--folder", tmp_path)
-    assert (said.code, "--model_name is for --model_dir" in said.err) == (2, True)
+    assert (said.code, "--model_name is for --model_dir" in said.err) == (1, True)

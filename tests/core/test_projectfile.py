@@ -50,7 +50,7 @@ UNKNOWN = [
     ("data/tables/w", {"source": "w", "key": "k", "tolerence": "2h"}, "data.tables.w.tolerence", "'tolerance'"),
     ("data/rules/x", {"mini": 2}, "data.rules.x.mini", "did you mean 'min'?"),
     ("learn/gates", [{"metric": "auc", "min": 1}, {"metric": "auc", "mn": 1}], "learn.gates[1].mn", "'min'?"),
-    ("serve/zzz", 7, "serve.zzz", "known: auth, durability, host, log, max_body, port, rate_limit, tls"),
+    ("serve/zzz", 7, "serve.zzz", "known: auth, deadline, durability, host, log, max_body, port, rate_limit, tls"),
     ("serve/log", {"encript": "env:K"}, "serve.log.encript", "did you mean 'encrypt'?"),
 ]
 

@@ -31,7 +31,7 @@ class Process:
         self.folder = folder
         self.tls = tls  # what to secure connections with, and check the server by
         self.popen = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.serve.small", str(folder)],
+            [sys.executable, "-W", "error", "-m", _program(environment), str(folder)],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
@@ -102,6 +102,10 @@ class Process:
         if self.popen.poll() is None:
             self.popen.kill()
         self.popen.communicate(timeout=10)
+
+
+def _program(environment: Mapping[str, str]) -> str:
+    return "tests.serve.several" if "WORKERS" in environment else "tests.serve.small"
 
 
 def read_all(stream: socket.socket) -> bytes:

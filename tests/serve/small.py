@@ -4,8 +4,9 @@
 
 The folder holds `endpoint.json` (an Endpoint; written again for a swap) and, once it serves, `log/`. A bundle's id
 is its recipe: ``sum-1`` adds up the numbers of a row, times 1, minus the length of its text; ``slow-…`` does so
-in 1 ms a row; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665; ``big-…`` has 64 MiB; ``huge-…``
-does not fit in memory. Every model chokes on 666 and answers NaN to 667.
+in 1 ms a row, ``crawl-…`` in 10; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665; ``big-…`` has
+64 MiB; ``huge-…`` does not fit in memory. Every model chokes on 666 and answers NaN to 667. The worker whose number is
+in the file `TROUBLE` cannot load ``picky-…`` and dies of ``deadly-…``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -28,12 +30,13 @@ from numpy.typing import NDArray
 from kaizen.adapters.log.segments import SegmentLog
 from kaizen.bundle.manifest import Signature
 from kaizen.core.errors import BundleError, StoreError
-from kaizen.core.projectfile import ServeSection
 from kaizen.core.records import Arm, Bundle, Column, Endpoint, Seen
+from kaizen.core.serving import ServeSection
 from kaizen.serve.app import Server
 from kaizen.serve.commit import Durability
 from kaizen.serve.http import Limits
 from kaizen.serve.models import EndpointSource
+from kaizen.serve.seat import Seat
 from kaizen.serve.security import guard_of, tls_of
 
 COLUMNS = (
@@ -65,6 +68,8 @@ class SmallModel:
         kind, _, factor = identity.partition("-")
         if kind == "absent":
             raise BundleError("the file is not there", where=identity)
+        if kind in ("picky", "deadly"):
+            _find_trouble(kind)
         if kind == "huge":
             raise MemoryError
         self.ballast = np.ones(8 << 20) if kind == "big" else None  # 64 MiB
@@ -98,12 +103,21 @@ class SmallModel:
             raise ValueError("choked")
         if self.kind == "weak" and (numbers == 665).any():
             raise ValueError("choked")
-        if self.kind == "slow":
-            time.sleep(0.001 * len(numbers))
+        if self.kind in ("slow", "crawl"):
+            time.sleep((0.001 if self.kind == "slow" else 0.01) * len(numbers))
         lengths = np.array([len(text) for text in strings[:, 1]])
         answers: NDArray[np.float64] = np.nansum(numbers, axis=1) * self.factor - lengths
         answers[(numbers == 667).any(axis=1)] = np.nan
         return answers
+
+
+def _find_trouble(kind: str) -> None:
+    trouble = Path(os.environ["TROUBLE"])
+    if trouble.exists() and trouble.read_text() == os.environ["WORKER"]:
+        if kind == "picky":
+            raise BundleError("this worker has no memory left", where=kind)
+        trouble.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def expected(row: Mapping[str, Any], factor: float = 1.0) -> float:
@@ -171,7 +185,7 @@ def by_request(name: str, path: Path) -> EndpointSource:
     return EndpointSource(name=name, endpoint=lambda: record, load=lambda _: model)
 
 
-def main() -> None:
+def main(seat: Seat | None = None) -> None:
     logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO"))
     folder = Path(sys.argv[1])
     if "FILE_BYTES" in os.environ:  # a disk that is full, as far as this process can tell
@@ -185,9 +199,11 @@ def main() -> None:
         durability=msgspec.convert(os.environ.get("DURABILITY", "os"), Durability),
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
         grpc_port=int(os.environ["GRPC_PORT"]) if "GRPC_PORT" in os.environ else None,
+        deadline_s=float(os.environ.get("DEADLINE_S", "1")) or None,
         guard=guard_of(section, home=folder, state=folder),
         tls=tls_of(section.tls, home=folder),
-        stop_with_parent=True,
+        stop_with_parent=seat is None,
+        seat=seat,
         load_path=by_request if "BY_REQUEST" in os.environ else None,
         predict_route=os.environ.get("PREDICT_ROUTE"),
         health_route=os.environ.get("HEALTH_ROUTE"),

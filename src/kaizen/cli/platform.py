@@ -12,6 +12,7 @@ What the command line says counts before it, and it before a project.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,14 +54,28 @@ class Platform:
         return "0.0.0.0" if self.name else None
 
 
-def told(environment: Mapping[str, str], *, has_paths: bool) -> Platform:
-    """Return what the environment asks for; with paths on the command line it says nothing of models.
+def told(
+    environment: Mapping[str, str],
+    paths: tuple[str, ...] = (),
+    model_dir: str | None = None,
+    model_name: str | None = None,
+) -> Platform:
+    """Return what is asked for by the environment, and by the paths and KServe's arguments on the command line.
 
     Raises
     ------
     UsageError
-        A port is no number, a route no path, or the model is where this cannot fetch it.
+        A port is no number, a route no path, a name is without its folder, or the model is where this cannot fetch it.
     """
+    if model_dir is not None:
+        return Platform(name="KServe", paths=(*paths, model_dir if model_name is None else f"{model_name}={model_dir}"))
+    if model_name is not None:
+        raise UsageError("--model_name is for --model_dir", fix="kaizen serve NAME=PATH")
+    asked = _environment(environment, has_paths=bool(paths))
+    return dataclasses.replace(asked, paths=paths or asked.paths)
+
+
+def _environment(environment: Mapping[str, str], *, has_paths: bool) -> Platform:
     if "AIP_HTTP_PORT" in environment or environment.get("AIP_MODE") == "PREDICTION":
         return _vertex(environment, has_paths=has_paths)
     if "AZUREML_MODEL_DIR" in environment:

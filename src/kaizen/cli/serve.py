@@ -2,6 +2,8 @@
 
 records ──► endpoint ──► bundles, verified ──► server ──► answers
 files ───► bundle or graph, trusted ──────────►  └──► prediction log
+
+With `--workers` a supervisor does none of this: each worker does, with a seat beside the others.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ import click
 from kaizen.cli.output import print_json, project_options
 
 if TYPE_CHECKING:
+    from kaizen.bundle.shelf import Shelf
     from kaizen.core.ports import Log
     from kaizen.core.project import Project
-    from kaizen.core.projectfile import ServeSection
     from kaizen.core.records import Endpoint
+    from kaizen.core.serving import ServeSection
     from kaizen.serve.models import EndpointSource
     from kaizen.serve.repository import LoadPath
+    from kaizen.serve.seat import Seat
 
 _SECURE = "set api_keys under [serve.auth] in kaizen.toml, then kaizen key add NAME"
 
@@ -37,6 +41,7 @@ _SECURE = "set api_keys under [serve.auth] in kaizen.toml, then kaizen key add N
 @click.option(
     "--grpc-port", "--grpc_port", type=int, help="Answer gRPC here as well. Needs the extra [grpc]. Default: off."
 )
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer. Default: the project's, or 1.")
 @click.option("--model_dir", metavar="PATH", help="A path, as KServe names it.")
 @click.option("--model_name", metavar="NAME", help="The name of the model at --model_dir.")
 @click.option(
@@ -72,6 +77,7 @@ def command(
     host: str | None,
     port: int | None,
     grpc_port: int | None,
+    workers: int | None,
     model_dir: str | None,
     model_name: str | None,
     trust: bool,  # noqa: FBT001
@@ -89,42 +95,98 @@ def command(
     In a container the port and the model may be told by its platform: SageMaker, Vertex AI, Azure ML, KServe.
     """
     from kaizen.cli import platform
+
+    asked = platform.told(os.environ, paths, model_dir, model_name)
+    is_files = bool(asked.paths) or asked.is_multi_model
+    if not is_files:
+        _refuse_file_options(trust=trust, trust_key=trust_key, signature=signature, log=log_folder)
+    section = _section(folder, is_needed=not is_files)
+    host = host or asked.host or section.host
+    port = next(each for each in (port, asked.port, section.port) if each is not None)
+    if asked.is_multi_model:
+        workers = _only_one(workers)
+    seat = _seat(workers or section.workers, host, port, grpc_port, folder, stop_with_parent=stop_with_parent)
+
+    from kaizen.core.durations import duration  # only now: a supervisor imports little
     from kaizen.core.project import STATE_FOLDER
     from kaizen.core.sizes import size_bytes
     from kaizen.serve.app import Server
     from kaizen.serve.http import Limits
     from kaizen.serve.security import guard_of, is_open_to_strangers, tls_of
 
-    paths = _with_model_dir(paths, model_dir, model_name)
-    asked = platform.told(os.environ, has_paths=bool(paths))
-    paths = paths or asked.paths
+    shelf = _shelf(seat)
     trusting: Sequence[str] | None = None
-    if paths or asked.is_multi_model:
+    if is_files:
         trusting = None if trust else [*trust_key, *_known_keys(folder)]
-        served = _files(paths, folder, trusting, signature, log_folder)
+        served = _files(asked.paths, folder, trusting, signature, log_folder, shelf)
     else:
-        _refuse_file_options(trust=trust, trust_key=trust_key, signature=signature, log=log_folder)
-        served = _project(folder)
+        served = _project(folder, shelf)
     server = Server(
         served.sources,
-        host=host or asked.host or ("0.0.0.0" if model_dir else served.section.host),
-        port=next(each for each in (port, asked.port, served.section.port) if each is not None),
+        host=host,
+        port=port,
         log=served.log,
-        durability=served.section.durability,
-        limits=Limits(body_bytes=size_bytes(served.section.max_body)),
-        guard=guard_of(served.section, home=folder, state=folder / STATE_FOLDER),
-        tls=tls_of(served.section.tls, home=folder),
+        durability=section.durability,
+        deadline_s=duration(section.deadline).total_seconds() or None,
+        limits=Limits(body_bytes=size_bytes(section.max_body)),
+        guard=guard_of(section, home=folder, state=folder / STATE_FOLDER),
+        tls=tls_of(section.tls, home=folder),
         grpc_port=grpc_port,
-        stop_with_parent=stop_with_parent,
+        stop_with_parent=stop_with_parent and seat is None,
+        seat=seat,
         load_path=_loader(trusting) if asked.is_multi_model else None,
         predict_route=asked.predict_route,
         health_route=asked.health_route,
     )
-    if is_open_to_strangers(served.section, server.host):
+    if is_open_to_strangers(section, server.host):
         says = f"warning: {server.host} is reached from elsewhere, and nobody is asked who he is: {_SECURE}"
         click.echo(says, err=True)
+    _log_to_stderr()
+    server.serve_forever(
+        ready=lambda: _ready(served, section, server.host, server.port, server.grpc_port, as_json=as_json)
+    )
+
+
+def _section(folder: Path, *, is_needed: bool) -> ServeSection:
+    """Return what a project declares; the defaults where there is none and none is needed."""
+    from kaizen.core import projectfile, serving
+
+    declared = folder / projectfile.FILE_NAME
+    return projectfile.read(declared).serve if is_needed or declared.exists() else serving.ServeSection()
+
+
+def _seat(
+    workers: int, host: str, port: int, grpc_port: int | None, folder: Path, *, stop_with_parent: bool
+) -> Seat | None:
+    """Return the seat of this process among several workers, None where it is the only one."""
+    if workers == 1:
+        return None
+    from kaizen.core import project, projectfile
+    from kaizen.serve.workers import supervise
+
+    _log_to_stderr()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kaizen"
+    is_project = (folder / projectfile.FILE_NAME).exists()
+    shared = (folder / project.STATE_FOLDER if is_project else cache) / "shared"
+    return supervise(
+        workers, host=host, port=port, grpc_port=grpc_port, folder=shared, stop_with_parent=stop_with_parent
+    )
+
+
+def _only_one(workers: int | None) -> int:
+    if workers not in (None, 1):
+        raise click.UsageError("models that are loaded by request are in one process: leave --workers out")
+    return 1
+
+
+def _log_to_stderr() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    server.serve_forever(ready=lambda: _ready(served, server.host, server.port, server.grpc_port, as_json=as_json))
+
+
+def _shelf(seat: Seat | None) -> Shelf | None:
+    from kaizen.bundle.shelf import Shelf
+
+    return None if seat is None or seat.folder is None else Shelf(seat.folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +194,6 @@ class Served:
     """What a server is made of, wherever it comes from; `example` is the body of a request to try."""
 
     sources: Sequence[EndpointSource]
-    section: ServeSection
     log: Log | None
     example: bytes | None
 
@@ -142,15 +203,6 @@ class Served:
         return [source.name for source in self.sources]
 
 
-def _with_model_dir(paths: tuple[str, ...], model_dir: str | None, model_name: str | None) -> tuple[str, ...]:
-    """Return the paths with the one that KServe's arguments name."""
-    if model_dir is None:
-        if model_name is not None:
-            raise click.UsageError("--model_name is for --model_dir; else: kaizen serve NAME=PATH")
-        return paths
-    return (*paths, model_dir if model_name is None else f"{model_name}={model_dir}")
-
-
 def _loader(trusted: Sequence[str] | None) -> LoadPath:
     """Return what loads a model that is named in a request."""
     from kaizen.cli import files
@@ -158,7 +210,7 @@ def _loader(trusted: Sequence[str] | None) -> LoadPath:
     return lambda name, path: files.only(name, path, trusted=trusted)
 
 
-def _project(folder: Path) -> Served:
+def _project(folder: Path, shelf: Shelf | None) -> Served:
     """Return a project's endpoint, once the bundle of every arm is proven."""
     from kaizen.bundle import keys, load
     from kaizen.cli import hidden
@@ -178,7 +230,7 @@ def _project(folder: Path) -> Served:
     hidden.check(project, [project.records.get(Bundle, arm.bundle) for arm in endpoint.arms])
 
     def model(bundle: str) -> load.Model:
-        return load.load(project.records.get(Bundle, bundle), project.blobs, keys.trusted(project.keys))
+        return load.load(project.records.get(Bundle, bundle), project.blobs, keys.trusted(project.keys), shelf)
 
     source = EndpointSource(
         name=project.name,
@@ -187,28 +239,33 @@ def _project(folder: Path) -> Served:
         time=project.file.data.time,
         unit=project.file.data.unit,
     )
-    return Served(sources=[source], section=project.file.serve, log=project.log, example=example)
+    return Served(sources=[source], log=project.log, example=example)
 
 
 def _files(
-    paths: Sequence[str], folder: Path, trusted: Sequence[str] | None, signature: Path | None, log_folder: Path | None
+    paths: Sequence[str],
+    folder: Path,
+    trusted: Sequence[str] | None,
+    signature: Path | None,
+    log_folder: Path | None,
+    shelf: Shelf | None,
 ) -> Served:
-    """Return what files hold; where this is a project its `[serve]` counts, else the defaults."""
+    """Return what files hold; where this is a project, what its log hides is hidden."""
     from kaizen.bundle.told import read_signature
     from kaizen.cli import files, hidden
-    from kaizen.core import projectfile
+    from kaizen.core import projectfile, serving
     from kaizen.core.project import Project, open_log
 
     told = None if signature is None else read_signature(signature)
-    sources = files.sources(paths, trusted=trusted, signature=told)
+    sources = files.sources(paths, trusted=trusted, signature=told, shelf=shelf)
     project = Project.open(folder) if (folder / projectfile.FILE_NAME).exists() else None
-    section = projectfile.ServeSection() if project is None else project.file.serve
     log = None
     if log_folder is not None:
         if project is not None:
             hidden.check(project, [files.bundle(source) for source in sources])
-        log = open_log(log_folder, section.log, home=folder, unit=None if project is None else project.file.data.unit)
-    return Served(sources=sources, section=section, log=log, example=files.example(sources[0]) if sources else None)
+        section = serving.LogSection() if project is None else project.file.serve.log
+        log = open_log(log_folder, section, home=folder, unit=None if project is None else project.file.data.unit)
+    return Served(sources=sources, log=log, example=files.example(sources[0]) if sources else None)
 
 
 def _known_keys(folder: Path) -> Sequence[str]:
@@ -241,8 +298,10 @@ def _verified(project: Project, endpoint: Endpoint) -> bytes | None:
     return msgspec.json.encode({"rows": examples[:1]}) if examples else None
 
 
-def _ready(served: Served, host: str, port: int, grpc_port: int | None, *, as_json: bool) -> None:
-    url = f"http{'' if served.section.tls.cert is None else 's'}://{host}:{port}"
+def _ready(
+    served: Served, section: ServeSection, host: str, port: int, grpc_port: int | None, *, as_json: bool
+) -> None:
+    url = f"http{'' if section.tls.cert is None else 's'}://{host}:{port}"
     names = served.names
     beside = {} if grpc_port is None else {"grpc": f"{host}:{grpc_port}"}
     if as_json:
@@ -259,6 +318,6 @@ def _ready(served: Served, host: str, port: int, grpc_port: int | None, *, as_js
     if served.log is None:
         click.echo("Nothing is logged and no label is taken: --log FOLDER keeps them")
     if served.example is not None:
-        shows = ' -H "X-API-Key: $KEY"' if served.section.auth.api_keys else ""
+        shows = ' -H "X-API-Key: $KEY"' if section.auth.api_keys else ""
         click.echo(f"Try: curl {url}{asked}{shows} -d {shlex.quote(served.example.decode())}")
     click.echo(f"In a browser: {url}/docs{'' if len(names) == 1 else f'/{names[0]}'}")

@@ -9,8 +9,9 @@ from typing import cast
 from kaizen.core import plugins, projectfile
 from kaizen.core.clock import Clock, SystemClock
 from kaizen.core.ports import Blobs, Log, Notifier, Records
-from kaizen.core.projectfile import LogSection, ProjectFile
+from kaizen.core.projectfile import ProjectFile
 from kaizen.core.records import Endpoint
+from kaizen.core.serving import LogSection
 
 STATE_FOLDER = ".kaizen"
 

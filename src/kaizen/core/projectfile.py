@@ -15,12 +15,11 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
-from kaizen.core import access
-from kaizen.core.access import AuthSection, TlsSection
+from kaizen.core import serving
 from kaizen.core.durations import duration, rate
 from kaizen.core.errors import ProjectError, nearest
 from kaizen.core.records import ColumnType, Task
-from kaizen.core.sizes import size_bytes
+from kaizen.core.serving import AuthSection, LogSection, ServeSection, TlsSection
 
 FILE_NAME = "kaizen.toml"
 
@@ -98,27 +97,6 @@ class LearnSection(_Section, frozen=True, kw_only=True):
     gates: list[Gate] = []
     seed: int = 0
     group: str | None = None  # keep rows of one group on one side of a split
-
-
-class LogSection(_Section, frozen=True, kw_only=True):
-    """What the prediction log may not show."""
-
-    encrypt: str | None = None  # where the keys are: "env:NAME" or "file:PATH"
-    hash: list[str] = []
-    drop: list[str] = []
-
-
-class ServeSection(_Section, frozen=True, kw_only=True):
-    """Where the endpoint listens, and what an answer promises."""
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    durability: Literal["os", "disk"] = "os"
-    max_body: str = "64MiB"
-    rate_limit: str | None = None  # of one client
-    auth: AuthSection = AuthSection()
-    tls: TlsSection = TlsSection()
-    log: LogSection = LogSection()
 
 
 class MonitorSection(_Section, frozen=True, kw_only=True):
@@ -313,10 +291,6 @@ def _check(file: ProjectFile, where: str) -> None:
         ("loop.budget", rate, file.loop.budget),
         ("learn.budget", search_budget, file.learn.budget),
         ("data.time_zone", _time_zone, file.data.time_zone),
-        ("serve.max_body", size_bytes, file.serve.max_body),
-        ("serve.rate_limit", rate, file.serve.rate_limit),
-        ("serve.auth.leeway", duration, file.serve.auth.leeway),
-        ("serve.log.encrypt", _key_source, file.serve.log.encrypt),
         *(("loop.retrain_on", trigger, text) for text in file.loop.retrain_on),
         *((f"data.tables.{name}.tolerance", duration, table.tolerance) for name, table in file.data.tables.items()),
     ]
@@ -326,21 +300,13 @@ def _check(file: ProjectFile, where: str) -> None:
         try:
             read_value(value)
         except ValueError as err:
-            shown = "" if read_value is _key_source else f" (value {value!r})"
-            raise ProjectError(f"{err}{shown}", where=f"{where}: {path}") from err
+            raise ProjectError(f"{err} (value {value!r})", where=f"{where}: {path}") from err
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", file.project.name):
         raise ProjectError(
             f"a name is lower-case letters, digits, '-' and '_' (value {file.project.name!r})",
             where=f"{where}: project.name",
         )
-    if not 0 <= file.serve.port <= 65535:
-        raise ProjectError(
-            f"a port lies between 1 and 65535, or is 0 to take a free one (value {file.serve.port})",
-            where=f"{where}: serve.port",
-        )
-    access.check(file.serve.auth, file.serve.tls, where)
-    for name in sorted({*file.serve.log.hash} & {*file.serve.log.drop}):
-        raise ProjectError(f"the column {name!r} is in hash as well as in drop", where=f"{where}: serve.log")
+    serving.check(file.serve, where)
     if not 0 < file.experiment.alpha < 0.5:
         raise ProjectError(
             f"alpha lies between 0 and 0.5 (value {file.experiment.alpha})", where=f"{where}: experiment.alpha"
@@ -352,12 +318,6 @@ def _check(file: ProjectFile, where: str) -> None:
                 where=f"{where}: learn.gates[{index}]",
                 fix='such as {metric = "log_loss", no_worse_than = "champion", margin = 0.01}',
             )
-
-
-def _key_source(text: str) -> None:
-    if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", text):
-        # The value is left out: what stands here by mistake may be the key itself.
-        raise ValueError('write where the key is: "env:NAME" or "file:PATH"')
 
 
 def _time_zone(name: str) -> ZoneInfo:

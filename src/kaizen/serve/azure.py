@@ -13,10 +13,10 @@ import msgspec
 
 from kaizen.core.errors import KaizenError, RequestError
 from kaizen.serve import invocations
+from kaizen.serve.calls import Call
 from kaizen.serve.intake import Intake, Table, parameters_of, reply
 from kaizen.serve.message import JSON, Request, sentence
 from kaizen.serve.reader import Reader
-from kaizen.serve.scoring import Call
 from kaizen.serve.tabular import from_split, one_of, read_object, rows_of
 
 FORMS: Final = ("input_data", "data", *invocations.FORMS)
@@ -45,7 +45,7 @@ class Azure:
 
     def options(self, request: Request) -> None:
         """OPTIONS /score."""
-        request.reply(b"", extra=b"allow: OPTIONS, POST\r\n")
+        request.reply(b"", content_type=invocations.TEXT, extra=b"allow: OPTIONS, POST\r\n")
 
 
 def read(body: bytes, reader: Reader) -> Table:

@@ -18,6 +18,8 @@ from google.protobuf.message import DecodeError
 
 from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.aside import Aside
+from kaizen.serve.calls import Call
+from kaizen.serve.deadline import HEADER
 from kaizen.serve.generation import LiveArm
 from kaizen.serve.grpc_guard import address_of, credentials, head_of
 from kaizen.serve.grpc_messages import messages
@@ -37,7 +39,7 @@ from kaizen.serve.oip import (
     values_of,
 )
 from kaizen.serve.reader import Inputs
-from kaizen.serve.scoring import Call, Scoring
+from kaizen.serve.scoring import Scoring
 from kaizen.serve.tensors import Tensor, output
 from kaizen.serve.tls import Tls
 
@@ -47,6 +49,7 @@ SERVICE: Final = "inference.GRPCInferenceService"
 _REPOSITORY: Final = "inference.model_repository.ModelRepositoryService"
 _HEALTH: Final = "grpc.health.v1.Health"
 _CONCURRENT: Final = 1024  # calls under way; more are answered RESOURCE_EXHAUSTED by gRPC itself
+_DAY_S: Final = 86_400
 _CODES: Final[Mapping[int, grpc.StatusCode]] = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -55,6 +58,7 @@ _CODES: Final[Mapping[int, grpc.StatusCode]] = {
     422: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 _CONTENTS: Final[Mapping[str, str]] = {
     "BOOL": "bool_contents",
@@ -112,12 +116,15 @@ class GrpcServer:
         self._messages = messages()
         self._server: Any = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Open the port, 0 for a free one, and return it; raise `KaizenError` if it cannot be had."""
+    async def start(self, host: str, port: int, *, is_shared: bool = False) -> int:
+        """Open the port, 0 for a free one, and return it; raise `KaizenError` if it cannot be had.
+
+        A port that is shared is open in other workers of this server as well, and the kernel deals the connections.
+        """
         options = [
             ("grpc.max_receive_message_length", self._message_bytes),
             ("grpc.max_send_message_length", self._message_bytes),
-            ("grpc.so_reuseport", 0),  # or a second server would take half of the calls without a word
+            ("grpc.so_reuseport", int(is_shared)),  # else a second server would take half of the calls without a word
         ]
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=_CONCURRENT)
         self._server.add_generic_rpc_handlers(tuple(self._services()))
@@ -249,12 +256,15 @@ class GrpcServer:
             request.refuse(_told(err, self.route.name))
         answer = await done
         if request.error is not None:
-            await context.abort(code_of(request.error), _says(request.error))
+            await context.abort(code_of(request.error), _says(request.error), _push_back(request.error))
         return answer
 
     def _head(self, context: Any) -> Head:
         own = [value for key, value in context.invocation_metadata() or () if key == "x-request-id"]
         headers = {b"x-request-id": own[0].encode("latin-1", "replace")} if own else {}
+        left_s = context.time_remaining()
+        if left_s is not None and left_s < _DAY_S:
+            headers[HEADER] = b"%d" % max(1, left_s * 1000)
         head = Head("POST", f"/{SERVICE}/ModelInfer", headers, keep_alive=True, old=False)
         head.route = self.route
         return head
@@ -316,6 +326,11 @@ class _Once:
         if not self._done.done():
             self._done.set_result(body)
 
+    @property
+    def lost(self) -> bool:
+        """Whether the caller has cancelled the call."""
+        return self._done.cancelled()
+
 
 def code_of(error: KaizenError) -> grpc.StatusCode:
     """Return the status code of an error."""
@@ -327,6 +342,11 @@ def code_of(error: KaizenError) -> grpc.StatusCode:
 
 def _says(error: KaizenError) -> str:
     return str(error).replace("\n  → ", "; ")[:1000]  # it travels in a header, of which there are 8 KiB
+
+
+def _push_back(error: KaizenError) -> tuple[tuple[str, str], ...]:
+    """Return when clients that try again of themselves may do so."""
+    return (("grpc-retry-pushback-ms", f"{error.retry_after_s}000"),) if isinstance(error, OverloadError) else ()
 
 
 def _told(err: Exception, route: str) -> KaizenError:

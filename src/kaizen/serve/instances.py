@@ -16,12 +16,12 @@ from typing import Any, Final
 import msgspec
 
 from kaizen.core.errors import RequestError
+from kaizen.serve.calls import Call
 from kaizen.serve.generation import Generation, LiveArm
 from kaizen.serve.intake import Intake, Table, parameters_of, reply
 from kaizen.serve.message import Handler, Request
 from kaizen.serve.models import Models
 from kaizen.serve.reader import Reader
-from kaizen.serve.scoring import Call
 from kaizen.serve.tabular import one_of, read_object, rows_of
 
 FORMS: Final = ("instances", "inputs")

@@ -17,11 +17,13 @@ from kaizen.core.clock import Clock
 from kaizen.core.errors import RequestError
 from kaizen.core.ids import ulid
 from kaizen.serve.aside import Aside
+from kaizen.serve.calls import Call
+from kaizen.serve.deadline import deadline_of
 from kaizen.serve.generation import Generation, LiveArm
 from kaizen.serve.message import JSON, Request
 from kaizen.serve.reader import Inputs, Reader
 from kaizen.serve.rows import RowDecoder, Serving, chunks
-from kaizen.serve.scoring import Call, Scoring
+from kaizen.serve.scoring import Scoring
 
 INFERENCE_ID: Final = b"x-amzn-sagemaker-inference-id"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -82,6 +84,7 @@ class Intake:
         """Score the rows of a request and answer it; a `pinned` arm answers all of them."""
         generation, decoder = self._serving(model)
         arm = pinned(generation)
+        self._scoring.shed(request, generation, deadline_of(request))
         self._aside.run(
             request,
             lambda: self._call(request, generation, decoder, read, answer),
@@ -107,6 +110,7 @@ class Intake:
             units=decoder.units(_unit(parameters.get("unit")), inputs),
             at=decoder.moments(parameters.get("at"), inputs),
             request_id=request.head.request_id.decode("latin-1") or None,
+            deadline_ns=deadline_of(request),
         )
         return call, inputs
 

@@ -18,11 +18,11 @@ from typing import Any, Final
 import msgspec
 
 from kaizen.core.errors import KaizenError, RequestError
+from kaizen.serve.calls import Call
 from kaizen.serve.intake import Intake, Table, parameters_of, reply
 from kaizen.serve.message import JSON, Handler, Request, sentence
 from kaizen.serve.models import Models
 from kaizen.serve.reader import Reader
-from kaizen.serve.scoring import Call
 from kaizen.serve.tabular import from_csv, from_npy, from_split, one_of, read_object, rows_of, to_npy
 
 FORMS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")

@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
-from kaizen.core.errors import KaizenError, RequestError
+from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.scopes import Grant, Scope, scope_of
 
 REASONS: Final[Mapping[int, bytes]] = {
@@ -29,6 +29,7 @@ REASONS: Final[Mapping[int, bytes]] = {
     500: b"Internal Server Error",
     501: b"Not Implemented",
     503: b"Service Unavailable",
+    504: b"Gateway Timeout",
     507: b"Insufficient Storage",
 }
 JSON: Final = b"application/json"
@@ -93,6 +94,11 @@ class Head:
 class Answers(Protocol):
     """Takes the answers of a connection and sends them in the order of its requests."""
 
+    @property
+    def lost(self) -> bool:
+        """Whether nobody is there to take them any more."""
+        ...
+
     def answer(self, request: Request, status: int, body: bytes, content_type: bytes, extra: bytes, /) -> None:
         """Send this answer once those before it are sent; `extra` is whole header lines."""
         ...
@@ -126,7 +132,7 @@ class Request:
         """Send an error as the answer."""
         status = error.status if isinstance(error, RequestError) else 500
         if status == 503:
-            extra += b"retry-after: 1\r\n"
+            extra += b"retry-after: %d\r\n" % (error.retry_after_s if isinstance(error, OverloadError) else 1)
         if isinstance(error, RequestError):
             extra += error.headers
         write = self.head.route.refusal

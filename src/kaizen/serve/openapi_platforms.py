@@ -63,7 +63,7 @@ ANSWERS: Final[dict[str, tuple[str, str, Schema]]] = {
     "vertex_predict": ("Answer instances", "vertex ai", _json(_ref("Predicted"))),
     "vertex_health": ("Whether every model serves", "vertex ai", _json({"type": "object"})),
     "score": ("Answer rows", "azure ml", _json({"anyOf": [_NUMBERS, _ref("Predicted")]})),
-    "score_options": ("What may be asked", "azure ml", _json({})),
+    "score_options": ("What may be asked", "azure ml", _PLAIN),
     "swagger": ("This document", "azure ml", _json({"type": "object"})),
     "load": ("Load a model", "sagemaker, several models", _json(_ref("Loaded"))),
     "loaded": ("The models that were loaded", "sagemaker, several models", _json({"type": "object"})),

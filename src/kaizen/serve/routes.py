@@ -39,7 +39,7 @@ class Routes:
     ) -> None:
         """Answer all paths of a pattern; `make` is called with its parameters and returns the handler."""
         pieces = _PARAMETER.split(path)  # texts and names in turn
-        quoted = [f"(?P<{piece}>[^/]+?)" if i % 2 else re.escape(piece) for i, piece in enumerate(pieces)]
+        quoted = [f"(?P<{piece}>[^/:]+)" if i % 2 else re.escape(piece) for i, piece in enumerate(pieces)]
         route = self._named(name, lambda request: request.refuse(_nothing_at(path, [])), refusal)
         self._patterns.append((method, path, re.compile("".join(quoted)), route, make))
 

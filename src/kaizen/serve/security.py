@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kaizen.core import plugins
-from kaizen.core.access import AuthSection, TlsSection
 from kaizen.core.durations import duration, rate
-from kaizen.core.projectfile import ServeSection
+from kaizen.core.serving import AuthSection, ServeSection, TlsSection
 from kaizen.serve.apikeys import FILE_NAME, ApiKeys, KeyFile
 from kaizen.serve.guard import Guard
 from kaizen.serve.ratelimit import RateLimit

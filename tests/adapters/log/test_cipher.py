@@ -23,8 +23,8 @@ from kaizen.adapters.log.cipher import Cipher, read_keys
 from kaizen.adapters.log.segments import SegmentLog
 from kaizen.core.clock import from_us
 from kaizen.core.errors import StoreError
-from kaizen.core.projectfile import LogSection
 from kaizen.core.records import Column, PredictionBatch
+from kaizen.core.serving import LogSection
 from kaizen.testing.log import LogConformance, label_rows, labels, prediction_rows, predictions, shadow
 
 OLD, NEW = bytes(range(32)).hex(), bytes(range(1, 33)).hex()

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from kaizen.adapters.log.mask import Mask, salt_of
 from kaizen.adapters.log.segments import SegmentLog
 from kaizen.core.errors import StoreError
-from kaizen.core.projectfile import LogSection
 from kaizen.core.records import Column
+from kaizen.core.serving import LogSection
 from kaizen.graph.frame import feeds, from_batch, from_rows, to_log
 from kaizen.testing.log import COLUMNS, OTHER_COLUMNS, label_rows, labels, prediction_rows, predictions, shadow
 

@@ -1,4 +1,4 @@
-"""The writing side of the log: one process, one system call a batch.
+"""The writing side of the log: one system call a batch, to segments that nobody else writes to.
 
 A batch is one `write` to a file opened to append; when it returns, the rows are with the operating system and
 outlive the process. A segment that is full is handed to the disk (fsync) by a thread, beside the next one; the
@@ -8,13 +8,12 @@ that is found is left as it is, without its torn tail, and another begins (`ciph
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaizen.adapters.log import frames
+from kaizen.adapters.log import frames, lanes
 from kaizen.adapters.log.frames import Origin, newest_segment, segment_path
 from kaizen.core.errors import StoreError
 from kaizen.core.records import Column, LabelBatch, PredictionBatch
@@ -22,24 +21,23 @@ from kaizen.core.records import Column, LabelBatch, PredictionBatch
 if TYPE_CHECKING:
     from kaizen.adapters.log.cipher import Keyring
 
-_LOCK = "appender.lock"
-
 
 class Appender:
-    """Appends batches to the newest segment; begins the next one when it is full. Thread-safe.
+    """Appends batches to the newest segment of a lane; begins the next one when it is full. Thread-safe.
 
     Parameters
     ----------
-    folder
-        Where the segments are; made with the first batch.
+    root
+        Where the lanes are; made with the first batch.
     segment_bytes
         The size from which a segment counts as full.
     keys
         What new segments are encrypted with; None: they are not.
     """
 
-    def __init__(self, folder: Path, segment_bytes: int, keys: Keyring | None = None) -> None:
-        self._folder = folder
+    def __init__(self, root: Path, segment_bytes: int, keys: Keyring | None = None) -> None:
+        self._root = root
+        self._folder = root  # of the lane that is held, or was last
         self._keys = keys
         self._sealer: frames.Sealer | None = None
         self._segment_bytes = segment_bytes
@@ -90,7 +88,7 @@ class Appender:
             if handle >= 0:
                 _to_disk(handle)
             if fresh:
-                _folders_to_disk(self._folder)
+                _folders_to_disk({self._folder, self._root, self._root.parent})
         except OSError as err:
             self._refused = err
         if self._refused is not None:
@@ -101,7 +99,7 @@ class Appender:
             ) from self._refused
 
     def close(self) -> None:
-        """Let go of the segment and of the right to append."""
+        """Let go of the segment and of the lane."""
         with self._mutex:
             self._let_go()
             self._refused = None
@@ -193,10 +191,10 @@ class Appender:
             self._drop_segment()
 
     def _open(self) -> None:
-        """Take the right to append, and the newest segment, without its torn tail."""
+        """Take a lane, and its newest segment, without its torn tail."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
+            if self._lock_fd < 0:
+                self._folder, self._lock_fd = lanes.take(self._root)
             self._number = newest_segment(self._folder)
             if segment_path(self._folder, self._number).exists():
                 self._resume()
@@ -208,24 +206,6 @@ class Appender:
         except BaseException:
             self._let_go()
             raise
-
-    def _take_lock(self) -> None:
-        if self._lock_fd >= 0:
-            return
-        lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-            os.close(lock)
-            raise StoreError(
-                f"another appender (process {holder}) holds this log",
-                where=str(self._folder),
-                fix="stop that process, or let it do the appending; any number may read",
-            ) from err
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
-        self._lock_fd = lock
 
     def _resume(self) -> None:
         """Go on with the newest segment or, where it or what is to be written is encrypted, with one of our own."""
@@ -247,7 +227,7 @@ class Appender:
 
     def _begin(self, number: int, flag: int = os.O_CREAT | os.O_EXCL) -> None:
         path = segment_path(self._folder, number)
-        header, self._sealer = (frames.MAGIC, None) if self._keys is None else self._keys.begin(path.name)
+        header, self._sealer = (frames.MAGIC, None) if self._keys is None else self._keys.begin(lanes.known_as(path))
         self._take(path, os.O_WRONLY | flag, len(header), [])
         self._number = number
         self._fresh = True
@@ -362,9 +342,9 @@ def _to_disk(fd: int) -> None:
         os.close(fd)
 
 
-def _folders_to_disk(folder: Path) -> None:
-    """Bring the names of new segments to the disk, and the folder's own."""
-    for each in (folder, folder.parent):
+def _folders_to_disk(folders: set[Path]) -> None:
+    """Bring the names of new segments to the disk, and those of the folders that they are in."""
+    for each in folders:
         fd = os.open(each, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(fd)

@@ -2,7 +2,7 @@
 
     keys      one 32-byte secret a line, hex or base64; the first writes, all read, the last one makes hashes
     header    magic "kzlog" 00 · version 2 · key id 8 bytes · salt 32 bytes · crc u32 of what is before it
-    segment   HKDF-SHA256(secret, salt, "kaizen log segment" 00 file name) ─► the segment's key
+    segment   HKDF-SHA256(secret, salt, "kaizen log segment" 00 lane/name) ─► the segment's key
     frame     nonce: its number in the segment, from 0; associated data: its header; the tag is behind the payload
 
 A nonce never repeats under one key. NIST SP 800-38D, section 8.2.1, allows nonces that are counted instead of
@@ -14,9 +14,9 @@ seen; a new segment begins, with a new salt. (A virtual machine that is copied w
 breaks this, as it breaks every counter.)
 
 The number is nowhere stored, so a frame cannot be swapped, left out or repeated in the middle; the header is
-authenticated with it; the file's name is part of the key, so a segment cannot take another's place. Frames cut off
-at the end look like a crash, and a segment that is deleted is not there: those two are not found out. Of the rows
-themselves a header shows how many they are, their kind, their size, and from when to when.
+authenticated with it; the file's name and lane are part of the key, so no segment can take another's place. Frames
+cut off at the end look like a crash, and a segment that is deleted is not there: those two are not found out. Of the
+rows themselves a header shows how many they are, their kind, their size, and from when to when.
 
 Sources: NIST SP 800-38D (2007); RFC 5869 (HKDF).
 """
@@ -38,6 +38,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from kaizen.adapters.log.frames import SEALED_HEADER, SEALED_MAGIC, TAG_BYTES, damage
+from kaizen.adapters.log.lanes import known_as
 from kaizen.core.errors import StoreError
 
 _DECLARED = "kaizen.toml: serve.log.encrypt"
@@ -84,7 +85,7 @@ class Keyring:
                 where=str(path),
                 fix="add that key as a further line; the first line writes, all of them read",
             )
-        return Cipher(key, salt, path.name)
+        return Cipher(key, salt, known_as(path))
 
     def is_outdated(self, cipher: Cipher) -> bool:
         """Say whether what this cipher sealed would be sealed with a newer key today."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kaizen.adapters.log import frames
+from kaizen.adapters.log.lanes import known_as
 
 if TYPE_CHECKING:
     from kaizen.adapters.log.cipher import Cipher, Keyring
@@ -28,7 +29,7 @@ _FRAME_BYTES = 1 << 18  # before they are deflated: what a scan of a short range
 
 def pack(path: Path, raw: RawSegment, keys: Keyring) -> None:
     """Write a segment's rows to a file that is there whole or not at all."""
-    header, cipher = keys.begin(path.name)
+    header, cipher = keys.begin(known_as(path))
     draft = path.with_suffix(".draft")
     with draft.open("wb") as file:
         file.write(header)

@@ -2,7 +2,7 @@
 
 A block is a run of whole frames (64 KiB, or a little more) with the range of event times of each kind in it, so a
 scan of one day reads the blocks of that day. Each look at a segment reads only the bytes behind the last look.
-Nothing here writes, creates or cuts a file: any number of processes may scan beside the one that appends.
+Nothing here writes, creates or cuts a file: any number of processes may scan beside those that append.
 Encrypted frames are authenticated when they are first seen, before the index believes their headers.
 """
 
@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from kaizen.adapters.log import frames
 from kaizen.adapters.log.frames import Batch, Origin, newest_segment, segment_path
@@ -215,8 +215,11 @@ class RawSegment:
         return rows.batch(self.origins[rows.origin])
 
 
+Look: TypeAlias = "list[tuple[int, RawSegment | None, list[Span]]]"
+
+
 class Reader:
-    """Finds the rows of a log, in raw segments and in compacted ones. Thread-safe.
+    """Finds the rows of a lane, in raw segments and in compacted ones. Thread-safe.
 
     Parameters
     ----------
@@ -233,9 +236,19 @@ class Reader:
         self._raw: dict[int, RawSegment] = {}
         self._compacted: set[int] = set()
 
-    def scan(self, kind: int, low: int, high: int) -> Iterator[Batch]:
-        """Yield the batches of a kind with low <= event time < high, cut, as they are now."""
-        for number, raw, blocks in self._look(kind, low, high):
+    def look(self, kind: int, low: int, high: int) -> Look:
+        """Return the segments that there are now, and what of them may have rows of a kind in a range of times."""
+        newest = newest_segment(self._folder)
+        found = []
+        with self._mutex:
+            for number in range(1, newest + 1):
+                raw = self._grown(number, sealed=number < newest)
+                found.append((number, raw, raw.snapshot(kind, low, high) if raw is not None else []))
+        return found
+
+    def scan(self, look: Look, kind: int, low: int, high: int) -> Iterator[Batch]:
+        """Yield the batches of a kind with low <= event time < high, cut, as they were at the look."""
+        for number, raw, blocks in look:
             try:
                 if raw is not None:
                     yield from raw.scan(blocks, kind, low, high)
@@ -262,15 +275,6 @@ class Reader:
         with self._mutex:
             found = [(number, self._grown(number, sealed=True)) for number in numbers]
         return [(n, raw) for n, raw in found if raw is not None and raw.path.suffix == ".packed" and raw.is_outdated()]
-
-    def _look(self, kind: int, low: int, high: int) -> list[tuple[int, RawSegment | None, list[Span]]]:
-        newest = newest_segment(self._folder)
-        found = []
-        with self._mutex:
-            for number in range(1, newest + 1):
-                raw = self._grown(number, sealed=number < newest)
-                found.append((number, raw, raw.snapshot(kind, low, high) if raw is not None else []))
-        return found
 
     def _grown(self, number: int, *, sealed: bool) -> RawSegment | None:
         if number in self._compacted:
