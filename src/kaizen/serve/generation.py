@@ -15,6 +15,7 @@ from kaizen.graph.frame import Feeds
 from kaizen.serve.cost import Cost
 from kaizen.serve.reader import Reader, union
 from kaizen.serve.router import Router
+from kaizen.serve.stages import Stages
 from kaizen.serve.told import told
 
 _WARM_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)
@@ -48,6 +49,7 @@ class LiveArm:
         self.bundle = model.bundle
         self.propensity = propensity
         self.rows = 0  # scored so far
+        self.stages: Stages | None = None  # of its version, from its first batch on
         self.shadows: tuple[LiveArm, ...] = ()  # what is scored behind each of its batches
         self.reader = reader
         self._selection = reader.selection(model.inputs)

@@ -23,8 +23,9 @@ from kaizen.serve.deadline import HEADER
 from kaizen.serve.generation import LiveArm
 from kaizen.serve.grpc_guard import address_of, credentials, head_of
 from kaizen.serve.grpc_messages import messages
+from kaizen.serve.grpc_watch import ASKED, CLIENT, watched
 from kaizen.serve.guard import Guard
-from kaizen.serve.message import Head, Request, Route
+from kaizen.serve.message import Head, Peer, Request, Route, Watch
 from kaizen.serve.models import Models
 from kaizen.serve.oip import (
     EXTENSIONS,
@@ -92,6 +93,8 @@ class GrpcServer:
         The longest message taken and sent.
     guard, tls
         Who may call, and the certificate.
+    watch
+        Who is told of each answer.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class GrpcServer:
         message_bytes: int,
         guard: Guard | None = None,
         tls: Tls | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.route = Route("grpc_infer", lambda _: None)
         self._version = version
@@ -113,6 +117,7 @@ class GrpcServer:
         self._message_bytes = message_bytes
         self._guard = guard
         self._tls = tls
+        self._watch = watch
         self._messages = messages()
         self._server: Any = None
 
@@ -170,6 +175,11 @@ class GrpcServer:
                 service: {name: self._guarded(name, handle) for name, handle in methods.items()}
                 for service, methods in services.items()
             }
+        if self._watch is not None:  # around the guard: who was refused is told of too
+            services = {
+                service: {name: watched(f"/{service}/{name}", handle, self._watch) for name, handle in methods.items()}
+                for service, methods in services.items()
+            }
         return [
             grpc.method_handlers_generic_handler(
                 service, {method: grpc.unary_unary_rpc_method_handler(handle) for method, handle in methods.items()}
@@ -184,7 +194,9 @@ class GrpcServer:
         async def admitted(body: bytes, context: Any) -> bytes:
             try:
                 if guard is not None:
-                    guard.admit(head_of(context, route), guard.peer(address_of(context)))
+                    head = head_of(context, route)
+                    guard.admit(head, guard.peer(address_of(context)))
+                    CLIENT.set("" if head.grant is None else head.grant.client)
             except RequestError as err:
                 error = err
             else:
@@ -250,6 +262,8 @@ class GrpcServer:
     async def _infer(self, body: bytes, context: Any) -> bytes:
         done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         request = _Rpc(_Once(done), self._head(context), body, time.perf_counter_ns())
+        if self._watch is not None:
+            ASKED.set(request)
         try:
             self._aside.run(request, lambda: self._decode(request), lambda taken: self._scoring.submit(*taken))
         except Exception as err:  # a call that is never answered would be worse
@@ -318,6 +332,9 @@ class _Rpc(Request):
 
 class _Once:
     """Takes the one answer of a call; a caller that has gone away leaves it untaken."""
+
+    watch = None  # calls are watched further out: see `grpc_watch`
+    peer = Peer()
 
     def __init__(self, done: asyncio.Future[bytes]) -> None:
         self._done = done

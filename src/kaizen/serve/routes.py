@@ -32,7 +32,7 @@ class Routes:
 
     def add(self, method: str, path: str, name: str, handle: Handler, refusal: Refusal | None = None) -> None:
         """Answer a path; routes of one name share their figures, and how they write errors."""
-        self._fixed[method, path] = self._named(name, handle, refusal)
+        self._fixed[method, path] = self._named(name, handle, path, refusal)
 
     def add_pattern(
         self, method: str, path: str, name: str, make: Callable[..., Handler], refusal: Refusal | None = None
@@ -40,7 +40,7 @@ class Routes:
         """Answer all paths of a pattern; `make` is called with its parameters and returns the handler."""
         pieces = _PARAMETER.split(path)  # texts and names in turn
         quoted = [f"(?P<{piece}>[^/:]+)" if i % 2 else re.escape(piece) for i, piece in enumerate(pieces)]
-        route = self._named(name, lambda request: request.refuse(_nothing_at(path, [])), refusal)
+        route = self._named(name, lambda request: request.refuse(_nothing_at(path, [])), path, refusal)
         self._patterns.append((method, path, re.compile("".join(quoted)), route, make))
 
     def listed(self) -> list[tuple[str, str, str]]:
@@ -60,18 +60,18 @@ class Routes:
         for wanted, _, pattern, route, make in self._patterns:
             match = pattern.fullmatch(path)
             if match is not None and wanted == method:
-                return _alike(route, make(**match.groupdict()))
+                return _alike(route, make(**match.groupdict()), route.path)
             if match is not None:
                 allowed.append(wanted)
         if allowed:
             return self._refusing(_not_allowed(method, path, ", ".join(allowed)), ", ".join(allowed))
         return self._refusing(_nothing_at(path, [_filled(known, path) for known in self._paths()]))
 
-    def _named(self, name: str, handle: Handler, refusal: Refusal | None) -> Route:
+    def _named(self, name: str, handle: Handler, path: str, refusal: Refusal | None) -> Route:
         first = self._by_name.get(name)
         if first is not None:
-            return _alike(first, handle)
-        self._by_name[name] = Route(name, handle, refusal)
+            return _alike(first, handle, path)
+        self._by_name[name] = Route(name, handle, path, refusal)
         return self._by_name[name]
 
     def _paths(self) -> list[str]:
@@ -84,12 +84,12 @@ class Routes:
                 return
             raise error
 
-        return _alike(self._lost, handle)
+        return _alike(self._lost, handle, "")
 
 
-def _alike(route: Route, handle: Handler) -> Route:
+def _alike(route: Route, handle: Handler, path: str) -> Route:
     """Return a route with another handler that counts in the same figures."""
-    twin = Route(route.name, handle, route.refusal)
+    twin = Route(route.name, handle, path, route.refusal)
     twin.counts = route.counts
     return twin
 

@@ -27,13 +27,14 @@ from kaizen.serve.generation import Generation, LiveArm
 from kaizen.serve.lanes import BULK, LIVE, NEVER, QUANTUM_NS, SHADOW
 from kaizen.serve.message import Request
 from kaizen.serve.reader import Inputs, pick
+from kaizen.serve.stages import Batch, Marks, Stages
 
 logger = logging.getLogger("kaizen.serve")
 
 CHUNK: Final = 512  # rows: a larger request is scored in chunks, so that small ones get between
 _SMALL_BYTES: Final = 16 << 10  # a body that may be refused unread
 
-Scored: TypeAlias = "tuple[Feeds, list[float]]"
+Scored: TypeAlias = "tuple[Feeds, list[float], Marks]"
 
 
 class Scoring:
@@ -88,6 +89,8 @@ class Scoring:
         self.log_bytes = 0  # of inputs; strings by their length
         self.log_s = 0.0
         self.log_failures = 0
+        self.stages: dict[tuple[str, str], Stages] = {}  # by endpoint and version
+        self.is_watched = False
         self.shadow_pending = 0  # rows
         self.shadow_dropped = 0
         self.shadow_failed = 0
@@ -157,10 +160,15 @@ class Scoring:
             self._deliver_shadows(shadows, scored)
             return
         live = [part for part in parts if isinstance(part, Part)]
+        if self.is_watched:
+            for part in live:
+                part.call.request.call = part.call
+        stages = live[0].key.stages or self._stages(live[0])
         if isinstance(scored, Exception):
+            stages.failures += len(live)
             _fail(live, scored if isinstance(scored, DeadlineError) else _refusal(live[0], scored))
             return
-        feeds, outputs = scored
+        feeds, outputs, marks = scored
         try:
             batch = self._logged(live, feeds, outputs)
         except Exception as err:  # whatever it is, nothing may be answered that is not logged
@@ -173,17 +181,31 @@ class Scoring:
 
         def answer(error: KaizenError | None) -> None:
             self.held_rows[is_bulk] -= len(outputs)
+            safe_ns = time.perf_counter_ns()
+            if self.is_watched:
+                _note(live, batch, marks, safe_ns)
             if error is not None:
                 self._not_logged(live, error)
                 return
             _settle(live, outputs)
+            asked_ns = sum([part.call.request.arrived_ns for part in live])
+            stages.observe(len(live), len(outputs), asked_ns, marks, safe_ns, time.perf_counter_ns())
             self._shadow(live[0].key, feeds, batch)
 
         self._commit.after(answer)
 
     def _not_logged(self, parts: list[Part], err: Exception) -> None:
         self.log_failures += 1
+        self._stages(parts[0]).failures += len(parts)
         _fail(parts, RequestError(f"nothing was answered, for it could not be logged: {err}", status=503))
+
+    def _stages(self, part: Part) -> Stages:
+        """Return the figures of the version that answers this, which stay when a revision goes."""
+        arm = part.key
+        if arm.stages is None:
+            version = (part.call.generation.endpoint.name, str(arm.bundle.version))
+            arm.stages = self.stages.setdefault(version, Stages())
+        return arm.stages
 
     def _logged(self, parts: list[Part], feeds: Feeds, outputs: list[float]) -> PredictionBatch:
         """Return the batch's record, which is in the log."""
@@ -283,11 +305,21 @@ class Scoring:
 def _score(parts: list[Part | ShadowPart]) -> Scored:
     """Return the tensors and answers of parts of one arm; raise if any answer is no number."""
     arm = parts[0].key
+    begun_ns = time.perf_counter_ns()
     feeds = arm.reader.pack([part.inputs for part in parts])
+    packed_ns = time.perf_counter_ns()
     outputs: list[float] = arm.score(feeds).tolist()
+    run_ns = time.perf_counter_ns()
     if not isfinite(sum(outputs)) and not all(map(isfinite, outputs)):  # the sum alone may overflow
         raise RequestError("the model's answer to this row is not a number", status=422)
-    return feeds, outputs
+    return feeds, outputs, (begun_ns, packed_ns, run_ns)
+
+
+def _note(parts: list[Part], record: PredictionBatch, marks: Marks, safe_ns: int) -> None:
+    """Leave with each call what scored it."""
+    batch = Batch(record.endpoint, record.revision, record.bundle, record.role, len(record.ids), marks, safe_ns)
+    for part in parts:
+        part.call.batches += (batch,)
 
 
 def _settle(parts: list[Part], outputs: list[float]) -> None:
