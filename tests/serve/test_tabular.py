@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kaizen.core.errors import RequestError
 from kaizen.core.records import Column
@@ -65,3 +69,48 @@ def test_only_nan_is_added_to_json() -> None:
     for body in (b'{"a": Infinity}', b'{"a": -Infinity, "b": NaN}', b"{'a': NaN}", b'{"a": NaN, "b": "\\udc00"}'):
         with pytest.raises(RequestError):
             read_object(body, ["inputs"])
+
+
+MIXED = Reader([Column("a", "number"), Column("at", "time"), Column("yes", "boolean"), Column("note", "text")], 4)
+NAMES = [column.name for column in MIXED.columns]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from([*NAMES, "x"]), inner),
+    max_leaves=12,
+)
+
+
+def taken(read: Callable[[], list[Any]]) -> None:
+    """Read something: it is refused in our words, or its rows reach the reader, which does the same."""
+    with suppress(RequestError):
+        MIXED.read_carefully(read())
+
+
+@given(VALUES, st.sampled_from(["rows", "split"]))
+def test_whatever_json_holds_is_read_or_refused(value: Any, form: str) -> None:
+    taken(lambda: rows_of(value, MIXED, "x") if form == "rows" else from_split(value, MIXED, "x"))
+
+
+@given(VALUES, VALUES)
+def test_whatever_a_split_holds_is_read_or_refused(columns: Any, data: Any) -> None:
+    taken(lambda: from_split({"columns": columns, "data": data}, MIXED, "x"))
+
+
+@given(
+    st.binary(max_size=60) | st.text("a,ty\n\"'0179-.eN\r", max_size=60).map(str.encode), st.sampled_from([None, True])
+)
+def test_whatever_bytes_csv_has_is_read_or_refused(body: bytes, header: bool | None) -> None:
+    taken(lambda: from_csv(body, MIXED, header=header))
+
+
+@given(st.data())
+def test_an_array_that_was_tampered_with_is_read_or_refused(data: st.DataObject) -> None:
+    body = bytearray(npy(np.arange(8.0).reshape(2, 4)))
+    for _ in range(data.draw(st.integers(1, 6))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    taken(lambda: from_npy(bytes(body[: data.draw(st.integers(0, len(body)))]), MIXED))
+
+
+@given(st.binary(max_size=60) | st.text('{}[]":,NaInfity0123\\ud8', max_size=60).map(str.encode))
+def test_whatever_bytes_json_has_is_read_or_refused(body: bytes) -> None:
+    taken(lambda: [read_object(body, ["inputs"])])
