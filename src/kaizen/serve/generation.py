@@ -14,6 +14,7 @@ from kaizen.core.records import Arm, Bundle, Column, Endpoint
 from kaizen.graph.frame import Feeds
 from kaizen.serve.reader import Reader, union
 from kaizen.serve.router import Router
+from kaizen.serve.statistics import ArmStats
 from kaizen.serve.told import told
 
 _WARM_ROWS: Final = 64
@@ -47,6 +48,7 @@ class LiveArm:
         self.bundle = model.bundle
         self.propensity = propensity
         self.rows = 0  # scored so far
+        self.stats = ArmStats()
         self.shadows: tuple[LiveArm, ...] = ()  # what is scored behind each of its batches
         self.reader = reader
         self._selection = reader.selection(model.inputs)
@@ -130,6 +132,12 @@ class Generation:
     def output(self) -> str:
         """The name of the answer: "probability" or "value"."""
         return self.arms[0].bundle.output
+
+    def take_over(self, previous: Generation) -> None:
+        """Go on counting where versions were answered by the revision before."""
+        known = {arm.bundle.id: arm.stats for arm in previous.arms}
+        for arm in self.arms:
+            arm.stats = known.get(arm.bundle.id, arm.stats)
 
     def bundles(self) -> dict[str, str]:
         """Return the bundle of each role."""

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 
 from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.aside import Aside
+from kaizen.serve.calls import Call
 from kaizen.serve.generation import LiveArm
 from kaizen.serve.grpc_messages import messages
 from kaizen.serve.message import Head, Request, Route
@@ -35,7 +36,7 @@ from kaizen.serve.oip import (
     values_of,
 )
 from kaizen.serve.reader import Inputs
-from kaizen.serve.scoring import Call, Scoring
+from kaizen.serve.scoring import Scoring
 from kaizen.serve.tensors import Tensor, output
 
 logger = logging.getLogger("kaizen.serve")

@@ -73,6 +73,8 @@ class Hosted:
 
         One assignment, which is atomic: a request reads the generation once and keeps it to its end.
         """
+        if self._current is not None:
+            generation.take_over(self._current[0])
         self._current = (generation, RowDecoder(generation.reader, self._time, self._unit, self._clock))
 
 
@@ -133,6 +135,21 @@ class Models:
         self._wake.set()
         return hosted
 
+    def bring(self, source: EndpointSource, then: Callable[[Hosted], None]) -> None:
+        """Take an endpoint once its first revision serves; until then, and if it never does, all stays as it is.
+
+        `then` is called in the thread that looks after swaps.
+        """
+        hosted = Hosted(source, self._clock)
+
+        def take(hosted: Hosted) -> None:
+            if hosted.generation is not None:
+                self._hosted[hosted.name] = hosted
+            then(hosted)
+
+        self._fresh[hosted] = take
+        self._wake.set()
+
     def remove(self, name: str) -> None:
         """Let go of an endpoint; what was asked of it already is answered. Raise a 404 if there is none."""
         self._fresh.pop(self.get(name), None)
@@ -152,7 +169,7 @@ class Models:
     def _watch(self) -> None:
         while not self._stopped:
             self._wake.clear()
-            for hosted in self:
+            for hosted in dict.fromkeys((*self, *tuple(self._fresh))):
                 hosted.swap.look()
                 then = self._fresh.pop(hosted, None)
                 if then is not None:

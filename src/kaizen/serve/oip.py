@@ -15,12 +15,13 @@ import msgspec
 from kaizen.core.errors import RequestError, nearest
 from kaizen.graph.frame import feeds
 from kaizen.serve.aside import Aside
+from kaizen.serve.calls import Call
 from kaizen.serve.generation import Generation, LiveArm
 from kaizen.serve.message import Handler, Request
 from kaizen.serve.models import Models
 from kaizen.serve.reader import Inputs, explained
 from kaizen.serve.rows import RowDecoder, chunks
-from kaizen.serve.scoring import Call, Scoring
+from kaizen.serve.scoring import Scoring
 from kaizen.serve.tensors import DATATYPES, Tensor, column_of, output
 
 EXTENSIONS: Final = ["binary_tensor_data"]

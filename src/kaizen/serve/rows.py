@@ -24,10 +24,11 @@ from kaizen.core.errors import RequestError
 from kaizen.graph.frame import MISSING_TIME
 from kaizen.graph.rows import parse_time
 from kaizen.serve.aside import LARGE_BYTES, Aside
+from kaizen.serve.calls import Call
 from kaizen.serve.generation import Generation
 from kaizen.serve.message import Handler, Request
 from kaizen.serve.reader import Inputs, Reader, explained
-from kaizen.serve.scoring import CHUNK, Call, Scoring
+from kaizen.serve.scoring import CHUNK, Scoring
 
 PredictionId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -21,84 +21,17 @@ from kaizen.core.ports import Log
 from kaizen.core.records import PredictionBatch
 from kaizen.graph.frame import Feeds, to_log
 from kaizen.serve.batcher import BULK, LIVE, SHADOW, Batcher
+from kaizen.serve.calls import Call, Part, ShadowPart
 from kaizen.serve.commit import Commit
-from kaizen.serve.generation import Generation, LiveArm
-from kaizen.serve.message import Request
+from kaizen.serve.generation import LiveArm
 from kaizen.serve.reader import Inputs, pick
+from kaizen.serve.statistics import Marks
 
 logger = logging.getLogger("kaizen.serve")
 
 CHUNK: Final = 512  # rows: a larger request is scored in chunks, so that small ones get between
 
-
-class Call:
-    """One request for predictions, until it is answered."""
-
-    __slots__ = (
-        "arms", "at", "error", "finish", "generation", "ids", "outputs", "pending", "request", "request_id", "rows",
-        "units",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        request: Request,
-        generation: Generation,
-        rows: int,
-        *,
-        finish: Callable[[Call], None],
-        ids: list[str] | None = None,
-        units: list[str | None] | None = None,
-        at: list[int] | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        self.request = request
-        self.generation = generation
-        self.rows = rows
-        self.finish = finish
-        self.ids = ids
-        self.units = units  # None: rows without a unit
-        self.at = at  # None: now
-        self.request_id = request_id
-        self.outputs: list[float] = []  # (rows,)
-        self.arms: list[LiveArm] | None = None  # of each row, where one does not answer them all
-        self.error: KaizenError | None = None
-        self.pending = 1
-
-
-class Part:
-    """The rows of a call that one arm answers together."""
-
-    __slots__ = ("call", "inputs", "key", "places", "rows")
-
-    def __init__(self, call: Call, arm: LiveArm, inputs: Inputs, places: Sequence[int] | None) -> None:
-        self.call = call
-        self.key = arm
-        self.inputs = inputs
-        self.places = places  # of its rows in the call; None: it is the whole call
-        self.rows = inputs.rows
-
-
-class ShadowPart:
-    """A batch that was answered, or some rows of it, to be scored by another arm as well."""
-
-    __slots__ = ("batch", "feeds", "inputs", "key", "places", "rows")
-
-    def __init__(self, arm: LiveArm, feeds: Feeds, batch: PredictionBatch, places: slice) -> None:
-        self.key = arm
-        self.feeds = feeds  # of the whole batch
-        self.batch = batch
-        self.places = places  # of its rows in the batch
-        self.rows = places.stop - places.start
-        self.inputs = Inputs(self.rows, {group: tensor[places] for group, tensor in feeds.items()})
-
-    def halves(self) -> list[ShadowPart]:
-        """Return its rows in two parts."""
-        middle = (self.places.start + self.places.stop) // 2
-        cuts = (slice(self.places.start, middle), slice(middle, self.places.stop))
-        return [ShadowPart(self.key, self.feeds, self.batch, cut) for cut in cuts]
-
-
-Scored: TypeAlias = "tuple[Feeds, list[float]]"
+Scored: TypeAlias = "tuple[Feeds, list[float], Marks]"
 
 
 class Scoring:
@@ -193,7 +126,7 @@ class Scoring:
         if isinstance(scored, Exception):
             _fail(live, _refusal(live[0], scored))
             return
-        feeds, outputs = scored
+        feeds, outputs, marks = scored
         try:
             batch = self._logged(live, feeds, outputs)
         except Exception as err:  # whatever it is, nothing may be answered that is not logged
@@ -202,10 +135,13 @@ class Scoring:
             return
 
         def answer(error: KaizenError | None) -> None:
+            safe_ns = time.perf_counter_ns()
             if error is not None:
                 self._not_logged(live, error)
                 return
             _settle(live, outputs)
+            arrived_ns = sum([part.call.request.arrived_ns for part in live])
+            live[0].key.stats.observe(len(live), len(outputs), arrived_ns, marks, safe_ns, time.perf_counter_ns())
             self._shadow(live[0].key, feeds, batch)
 
         self._commit.after(answer)
@@ -231,9 +167,9 @@ class Scoring:
             call, rows = part.call, part.rows
             if call.ids is None:
                 call.ids = [next(fresh) for _ in range(rows)]
-            ids += _own(call.ids, part)
-            at += _own(call.at, part) if call.at else [now_us] * rows
-            units += _own(call.units, part) if call.units else [None] * rows
+            ids += part.own(call.ids)
+            at += part.own(call.at) if call.at else [now_us] * rows
+            units += part.own(call.units) if call.units else [None] * rows
             latency_us += [(now_ns - call.request.arrived_ns) // 1000] * rows
             requests += [call.request_id] * rows
         columns = call.generation.reader.columns
@@ -299,7 +235,7 @@ class Scoring:
         start = 0
         try:
             for part in parts:
-                self._append(_beside(part, outputs[start : start + part.rows]))
+                self._append(part.beside(outputs[start : start + part.rows]))
                 start += part.rows
         except Exception as err:
             return err
@@ -310,15 +246,14 @@ class Scoring:
 def _score(parts: list[Part | ShadowPart]) -> Scored:
     """Return the tensors and answers of parts of one arm; raise if any answer is no number."""
     arm = parts[0].key
+    begun_ns = time.perf_counter_ns()
     feeds = arm.reader.pack([part.inputs for part in parts])
+    packed_ns = time.perf_counter_ns()
     outputs = arm.score(feeds)
+    run_ns = time.perf_counter_ns()
     if not np.isfinite(outputs).all():
         raise RequestError("the model's answer to this row is not a number", status=422)
-    return feeds, outputs.tolist()
-
-
-def _own(values: list[Any], part: Part) -> list[Any]:
-    return values if part.places is None else [values[place] for place in part.places]
+    return feeds, outputs.tolist(), (begun_ns, packed_ns, run_ns)
 
 
 def _settle(parts: list[Part], outputs: list[float]) -> None:
@@ -333,27 +268,16 @@ def _settle(parts: list[Part], outputs: list[float]) -> None:
         else:
             for place, value in zip(part.places, values, strict=True):
                 call.outputs[place] = value
-        _done(call)
+        call.settle()
+        if not call.pending:
+            part.key.stats.end(call.request.arrived_ns, time.perf_counter_ns(), is_answered=call.error is None)
 
 
 def _fail(parts: list[Part], error: KaizenError) -> None:
     for part in parts:
-        part.call.error = part.call.error or error
-        _done(part.call)
-
-
-def _done(call: Call) -> None:
-    call.pending -= 1
-    if call.pending:
-        return
-    if call.error is not None:
-        call.request.refuse(call.error)
-        return
-    try:
-        call.finish(call)
-    except Exception:
-        logger.exception("failed route=%s", call.request.head.route.name)
-        call.request.refuse(RequestError("an error inside the server; its log says more", status=500))
+        part.call.fail(error)
+        if not part.call.pending:
+            part.key.stats.end(part.call.request.arrived_ns, time.perf_counter_ns(), is_answered=False)
 
 
 def _refusal(part: Part, err: Exception) -> RequestError:
@@ -379,21 +303,3 @@ def _first_bad(part: Part) -> int:
         else:
             low = middle
     return low
-
-
-def _beside(part: ShadowPart, outputs: list[float]) -> PredictionBatch:
-    """Return the shadow's record of its rows: the same ids, its own answers, no inputs."""
-    batch, places = part.batch, part.places
-    return PredictionBatch(
-        endpoint=batch.endpoint,
-        revision=batch.revision,
-        bundle=part.key.bundle.id,
-        role=part.key.arm.role,
-        ids=batch.ids[places],
-        at=batch.at[places],
-        units=batch.units[places],
-        outputs=outputs,
-        propensity=[1.0] * part.rows,  # it scores every row
-        latency_us=[0] * part.rows,  # nobody waited
-        requests=batch.requests[places],
-    )
