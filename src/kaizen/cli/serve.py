@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kaizen.core.projectfile import ServeSection
     from kaizen.core.records import Endpoint
     from kaizen.serve.models import EndpointSource
+    from kaizen.serve.repository import Repository
 
 
 @click.command()
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--log", "log_folder", type=click.Path(file_okay=False, path_type=Path), help="Where files' predictions are kept."
 )
+@click.option("--allow-load", is_flag=True, help="Let requests unload these files' models by name and load them again.")
 @click.option("--stop-with-parent", is_flag=True, help="Stop when standard input ends: when whoever started this ends.")
 @project_options
 def command(
@@ -52,6 +54,7 @@ def command(
     trust_key: tuple[str, ...],
     signature: Path | None,
     log_folder: Path | None,
+    allow_load: bool,  # noqa: FBT001
     stop_with_parent: bool,  # noqa: FBT001
     folder: Path,
     as_json: bool,  # noqa: FBT001
@@ -65,9 +68,11 @@ def command(
 
     if paths:
         trusting = None if trust else [*trust_key, *_known_keys(folder)]
-        served = _files(paths, folder, trusting, signature, log_folder)
+        served = _files(paths, folder, trusting, signature, log_folder, allow_load=allow_load)
     else:
-        _refuse_file_options(trust=trust, trust_key=trust_key, signature=signature, log=log_folder)
+        _refuse_file_options(
+            trust=trust, trust_key=trust_key, signature=signature, log=log_folder, allow_load=allow_load
+        )
         served = _project(folder)
     server = Server(
         served.sources,
@@ -76,6 +81,7 @@ def command(
         log=served.log,
         durability=served.section.durability,
         grpc_port=grpc_port,
+        repository=served.repository,
         stop_with_parent=stop_with_parent,
     )
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -84,12 +90,21 @@ def command(
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """What a server is made of, wherever it comes from; `example` is the body of a request to try."""
+    """What a server is made of, wherever it comes from.
+
+    Attributes
+    ----------
+    example
+        The body of a request to try.
+    repository
+        What requests may load and unload; None: nothing.
+    """
 
     sources: Sequence[EndpointSource]
     section: ServeSection
     log: Log | None
     example: bytes | None
+    repository: Repository | None = None
 
     @property
     def names(self) -> list[str]:
@@ -126,7 +141,13 @@ def _project(folder: Path) -> Served:
 
 
 def _files(
-    paths: Sequence[str], folder: Path, trusted: Sequence[str] | None, signature: Path | None, log_folder: Path | None
+    paths: Sequence[str],
+    folder: Path,
+    trusted: Sequence[str] | None,
+    signature: Path | None,
+    log_folder: Path | None,
+    *,
+    allow_load: bool,
 ) -> Served:
     """Return what files hold; where this is a project its `[serve]` counts, else the defaults."""
     from typing import cast
@@ -140,7 +161,8 @@ def _files(
     declared = folder / projectfile.FILE_NAME
     section = projectfile.read(declared).serve if declared.exists() else projectfile.ServeSection()
     log = None if log_folder is None else cast("Log", plugins.load("log", "segments")(log_folder))
-    return Served(sources=sources, section=section, log=log, example=files.example(sources[0]))
+    repository = files.Files(paths, trusted=trusted, signature=told) if allow_load else None
+    return Served(sources=sources, section=section, log=log, example=files.example(sources[0]), repository=repository)
 
 
 def _known_keys(folder: Path) -> Sequence[str]:

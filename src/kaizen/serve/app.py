@@ -28,7 +28,9 @@ from kaizen.serve.metrics import Metrics
 from kaizen.serve.models import EndpointSource, Models
 from kaizen.serve.nolog import NoLog
 from kaizen.serve.oip import OpenInference
+from kaizen.serve.oip_extensions import UNSUPPORTED, Extensions, unsupported
 from kaizen.serve.openapi import Contract
+from kaizen.serve.repository import Repository, RepositoryRoutes, Shelf
 from kaizen.serve.routes import Routes
 from kaizen.serve.rows import Predict
 from kaizen.serve.scoring import Scoring
@@ -60,6 +62,8 @@ class Server:
         What one client may ask.
     grpc_port
         Where to listen for gRPC, which needs the extra `[grpc]`; 0 takes a free one, None leaves it out.
+    repository
+        Models that requests may load and unload by name; None: what serves is not changed by request.
     stop_with_parent
         Stop when standard input ends: its other end was held by a process that is gone.
 
@@ -82,6 +86,7 @@ class Server:
         durability: Durability = "os",
         limits: Limits | None = None,
         grpc_port: int | None = None,
+        repository: Repository | None = None,
         stop_with_parent: bool = False,
     ) -> None:
         self.host = host
@@ -95,6 +100,7 @@ class Server:
             self.models.add(source)
         self._durability = durability
         self._limits = limits or Limits()
+        self._repository = repository
         self._stop_with_parent = stop_with_parent
         self._draining = False
         self._grpc: GrpcServer | None = None
@@ -134,6 +140,8 @@ class Server:
             self._log, self._commit, self._clock, loop.call_soon, loop.call_soon_threadsafe, self._thread
         )
         self._aside = Aside(self._reading, loop.call_soon_threadsafe)
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="kaizen-load")
+        self._shelf = Shelf(self.models, self._repository, self._loading, loop.call_soon_threadsafe)
         self._routes = self._compose()
         if self.grpc_port is not None:
             self._grpc = self._compose_grpc()
@@ -168,6 +176,7 @@ class Server:
         await self._loop.run_in_executor(None, self.models.stop)
         self._thread.shutdown()
         self._reading.shutdown()
+        self._loading.shutdown(cancel_futures=True)
         await self._commit.close()
         self._log.close()
         logger.info("stopped unanswered=%d", self._listener.waiting)
@@ -208,12 +217,25 @@ class Server:
             routes.add_pattern("GET", base, "model", protocol.model)
             routes.add_pattern("GET", f"{base}/ready", "model_ready", protocol.model_ready)
             routes.add_pattern("POST", f"{base}/infer", "infer", protocol.infer)
+        self._open_inference_extensions(routes)
+
+    def _open_inference_extensions(self, routes: Routes) -> None:
+        extensions, repository = Extensions(self.models), RepositoryRoutes(self._shelf)
+        routes.add("GET", "/v2/models/stats", "stats", extensions.statistics())
+        for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            routes.add_pattern("GET", f"{base}/stats", "model_stats", extensions.statistics)
+            routes.add_pattern("GET", f"{base}/config", "config", extensions.configuration)
+        routes.add("POST", "/v2/repository/index", "index", repository.index)
+        routes.add_pattern("POST", "/v2/repository/models/{model}/load", "load", repository.load)
+        routes.add_pattern("POST", "/v2/repository/models/{model}/unload", "unload", repository.unload)
+        for method, path, handle in unsupported():
+            routes.add_pattern(method, path, UNSUPPORTED, lambda handle=handle, **_: handle)
 
     def _compose_grpc(self) -> GrpcServer:
         from kaizen.serve.grpc import GrpcServer  # here, for it stands on an extra
 
         most = self._limits.body_bytes
-        return GrpcServer(__version__, self.models, self.scoring, self._aside, message_bytes=most)
+        return GrpcServer(__version__, self.models, self.scoring, self._aside, self._shelf, message_bytes=most)
 
     def _measure(self) -> Metrics:
         every = [*self._routes.every, *([] if self._grpc is None else [self._grpc.route])]

@@ -104,14 +104,18 @@ class Feedback:
                 return [self._one.decode(request.body)], lambda _: ""
             except (msgspec.MsgspecError, ValueError, RecursionError) as one:
                 err, fields = (many, ("labels",)) if b'"labels"' in request.body else (one, _Label.__struct_fields__)
-                raise explained(err, fields) from one
+                wrong = explained(err, fields)
+                if len(request.body.splitlines()) > 1 and "trailing characters" in wrong.what:
+                    wrong.fix = "one label a line goes with the content type application/x-ndjson"
+                raise wrong from one
 
     def _line(self, line: bytes, index: int) -> _Label:
         try:
             return self._one.decode(line)
         except (msgspec.MsgspecError, ValueError, RecursionError) as err:
             wrong = explained(err, _Label.__struct_fields__)
-            raise RequestError(wrong.what, where=f"line {index + 1}: {wrong.where}") from err
+            where = f"line {index + 1}: {wrong.where}" if wrong.where else f"line {index + 1}"
+            raise RequestError(wrong.what.replace("the body", "it"), where=where) from err
 
 
 def _finite(label: _Label, path: Callable[[int], str], index: int) -> float:

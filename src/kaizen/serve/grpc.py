@@ -8,6 +8,7 @@ The handlers take and give raw bytes; `grpc_messages.py` makes the messages. Imp
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,7 +21,9 @@ from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.aside import Aside
 from kaizen.serve.calls import Call
 from kaizen.serve.generation import LiveArm
+from kaizen.serve.grpc_extensions import GrpcExtensions, absent
 from kaizen.serve.grpc_messages import messages
+from kaizen.serve.grpc_streams import Streams
 from kaizen.serve.message import Head, Request, Route
 from kaizen.serve.models import Models
 from kaizen.serve.oip import (
@@ -36,6 +39,7 @@ from kaizen.serve.oip import (
     values_of,
 )
 from kaizen.serve.reader import Inputs
+from kaizen.serve.repository import Shelf
 from kaizen.serve.scoring import Scoring
 from kaizen.serve.tensors import Tensor, output
 
@@ -47,7 +51,9 @@ _HEALTH: Final = "grpc.health.v1.Health"
 _CONCURRENT: Final = 1024  # calls under way; more are answered RESOURCE_EXHAUSTED by gRPC itself
 _CODES: Final[Mapping[int, grpc.StatusCode]] = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
+    409: grpc.StatusCode.FAILED_PRECONDITION,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     503: grpc.StatusCode.UNAVAILABLE,
 }
@@ -61,8 +67,6 @@ _CONTENTS: Final[Mapping[str, str]] = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-_BY_DECISION: Final = "what serves is changed by decisions, not by calls: kaizen experiment, kaizen loop"
-
 Handler: TypeAlias = "Callable[[bytes, Any], Awaitable[bytes]]"
 
 
@@ -79,6 +83,8 @@ class GrpcServer:
         Where calls go.
     aside
         Reads large messages.
+    shelf
+        What may be loaded by request.
     message_bytes
         The longest message taken and sent.
     """
@@ -89,6 +95,7 @@ class GrpcServer:
         models: Models,
         scoring: Scoring,
         aside: Aside,
+        shelf: Shelf,
         *,
         message_bytes: int,
     ) -> None:
@@ -99,6 +106,9 @@ class GrpcServer:
         self._aside = aside
         self._message_bytes = message_bytes
         self._messages = messages()
+        self._extensions = GrpcExtensions(self._messages, models, shelf)
+        watched = frozenset({"", SERVICE, _REPOSITORY, _HEALTH})
+        self._streams = Streams(self._messages, watched, self._is_ready, self._inferred)
         self._server: Any = None
 
     async def start(self, host: str, port: int) -> int:
@@ -123,16 +133,19 @@ class GrpcServer:
 
     async def stop(self, grace_s: float) -> None:
         """Take no new calls, and return when those under way are answered or the time is over."""
+        self._streams.stop()
         await self._server.stop(grace_s)
 
     # The services
 
     def _services(self) -> list[Any]:
         repository = {
-            "RepositoryIndex": self._answering("RepositoryIndexRequest", self._index),
-            "RepositoryModelLoad": _refusing(grpc.StatusCode.FAILED_PRECONDITION, _BY_DECISION),
-            "RepositoryModelUnload": _refusing(grpc.StatusCode.FAILED_PRECONDITION, _BY_DECISION),
+            name: self._answering(f"{name}Request", answer) for name, answer in self._extensions.repository().items()
         }
+        extensions = {
+            name: self._answering(f"{name}Request", answer) for name, answer in self._extensions.inference().items()
+        }
+        extensions |= {name: _refusing(grpc.StatusCode.UNIMPLEMENTED, why) for name, why in absent().items()}
         inference = {
             "ServerLive": self._answering("ServerLiveRequest", self._live),
             "ServerReady": self._answering("ServerReadyRequest", self._ready),
@@ -140,13 +153,18 @@ class GrpcServer:
             "ModelReady": self._answering("ModelReadyRequest", self._model_ready),
             "ModelMetadata": self._answering("ModelMetadataRequest", self._model),
             "ModelInfer": self._infer,
-            "ModelStatistics": _refusing(grpc.StatusCode.UNIMPLEMENTED, "the figures are at GET /metrics over HTTP"),
         }
         health = {"Check": self._answering("HealthCheckRequest", self._check)}
-        services = {SERVICE: inference | repository, _REPOSITORY: repository, _HEALTH: health}
+        services = {SERVICE: inference | extensions | repository, _REPOSITORY: repository, _HEALTH: health}
+        streams = {
+            SERVICE: {"ModelStreamInfer": grpc.stream_stream_rpc_method_handler(self._streams.stream)},
+            _HEALTH: {"Watch": grpc.unary_stream_rpc_method_handler(self._streams.watch)},
+        }
         return [
             grpc.method_handlers_generic_handler(
-                service, {method: grpc.unary_unary_rpc_method_handler(handle) for method, handle in methods.items()}
+                service,
+                {method: grpc.unary_unary_rpc_method_handler(handle) for method, handle in methods.items()}
+                | streams.get(service, {}),
             )
             for service, methods in services.items()
         ]
@@ -157,7 +175,10 @@ class GrpcServer:
 
         async def handle(body: bytes, context: Any) -> bytes:
             try:
-                return bytes(answer(_parsed(kind, body)).SerializeToString())
+                response = answer(_parsed(kind, body))
+                if inspect.isawaitable(response):
+                    response = await response
+                return bytes(response.SerializeToString())
             except Exception as err:
                 error = _told(err, name)
             await context.abort(code_of(error), _says(error))
@@ -185,15 +206,6 @@ class GrpcServer:
         pinned(generation, asked.version or None)
         return self._messages["ModelMetadataResponse"](**metadata(generation))
 
-    def _index(self, asked: Any) -> Any:
-        response = self._messages["RepositoryIndexResponse"]()
-        for hosted in self._models:
-            for arm in () if hosted.generation is None else hosted.generation.arms:
-                response.models.add(name=hosted.name, version=str(arm.bundle.version), state="READY")
-            if hosted.generation is None and not asked.ready:
-                response.models.add(name=hosted.name, state="UNAVAILABLE", reason="no revision serves yet")
-        return response
-
     def _check(self, asked: Any) -> Any:
         if asked.service not in ("", SERVICE, _REPOSITORY, _HEALTH):
             raise RequestError(f"there is no service {asked.service[:64]!r}", status=404)
@@ -205,16 +217,30 @@ class GrpcServer:
     # Inference
 
     async def _infer(self, body: bytes, context: Any) -> bytes:
+        request, done = self._begin(body, context)
+        answer = await done
+        if request.error is not None:
+            await context.abort(code_of(request.error), _says(request.error))
+        return answer
+
+    def _inferred(self, body: bytes, context: Any) -> Awaitable[bytes | str]:
+        """Begin a call of a stream; what comes of it is an answer or an error's words."""
+        request, done = self._begin(body, context)
+
+        async def answer() -> bytes | str:
+            message = await done
+            return message if request.error is None else _says(request.error)
+
+        return asyncio.ensure_future(answer())
+
+    def _begin(self, body: bytes, context: Any) -> tuple[_Rpc, asyncio.Future[bytes]]:
         done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         request = _Rpc(_Once(done), self._head(context), body, time.perf_counter_ns())
         try:
             self._aside.run(request, lambda: self._decode(request), lambda taken: self._scoring.submit(*taken))
         except Exception as err:  # a call that is never answered would be worse
             request.refuse(_told(err, self.route.name))
-        answer = await done
-        if request.error is not None:
-            await context.abort(code_of(request.error), _says(request.error))
-        return answer
+        return request, done
 
     def _head(self, context: Any) -> Head:
         own = [value for key, value in context.invocation_metadata() or () if key == "x-request-id"]
@@ -337,8 +363,8 @@ def _asked(message: Any) -> tuple[Infer, list[memoryview | None]]:
 
 def _typed(told: Any) -> list[Any]:
     where = f"inputs[{told.name[:64]}].contents"
-    if told.datatype == "FP16":
-        raise RequestError("FP16 has no typed contents", where=where, fix="use raw_input_contents")
+    if told.datatype in ("FP16", "BF16"):
+        raise RequestError(f"{told.datatype} has no typed contents", where=where, fix="use raw_input_contents")
     field = _CONTENTS.get(told.datatype)
     values = list(getattr(told.contents, field)) if field else []
     if field != "bytes_contents":

@@ -9,13 +9,16 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 
 from kaizen.core.errors import KaizenError, RequestError
+from kaizen.serve.compression import accepted
 
 REASONS: Final[Mapping[int, bytes]] = {
     200: b"OK",
     400: b"Bad Request",
+    403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
     408: b"Request Timeout",
+    409: b"Conflict",
     411: b"Length Required",
     413: b"Content Too Large",
     415: b"Unsupported Media Type",
@@ -56,7 +59,7 @@ class Route:
 class Head:
     """The request line and headers, parsed; a client sends the same head again and again, so they are kept."""
 
-    __slots__ = ("headers", "keep_alive", "length", "method", "old", "path", "request_id", "route")
+    __slots__ = ("encoding", "headers", "keep_alive", "length", "method", "old", "path", "request_id", "route")
 
     def __init__(self, method: str, path: str, headers: dict[bytes, bytes], *, keep_alive: bool, old: bool) -> None:
         self.method = method
@@ -65,6 +68,7 @@ class Head:
         self.keep_alive = keep_alive
         self.old = old  # HTTP/1.0, which closes unless told otherwise
         self.request_id = headers.get(b"x-request-id", b"")[:128]
+        self.encoding = accepted(headers.get(b"accept-encoding"))  # in which it takes long answers
         self.length = 0
         self.route: Route
 

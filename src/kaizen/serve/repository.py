@@ -95,17 +95,21 @@ class Shelf:
         Until then, and if it does not load, what had its name goes on.
         """
         repository = self._checked(name)
-        for parameter in parameters:
-            raise _refused(parameter)
+        if parameters:
+            raise _refused(max(parameters, key=lambda name: name.startswith("file:")))
         self._loading.add(name)
         self._thread.submit(self._load, repository, name, then)
 
     def unload(self, name: str, parameters: Mapping[str, Any]) -> None:
         """Let go of a model; one that is not loaded is let go of already."""
         self._checked(name)
+        if name in self._loading:
+            raise RequestError("the model is being loaded", where=name, status=409, fix="try again when it serves")
         for parameter in parameters:
             if parameter != "unload_dependents":  # nothing depends on another
                 raise _refused(parameter)
+            if not isinstance(parameters[parameter], bool):
+                raise RequestError("expected true or false", where=f"parameters.{parameter}")
         self._failed.pop(name, None)
         if any(hosted.name == name for hosted in self._models):
             self._models.remove(name)
