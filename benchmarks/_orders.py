@@ -66,6 +66,11 @@ def _order(rng: np.random.Generator) -> dict[str, Any]:
     return {**order, TARGET: bool(rng.random() < 1.0 / (1.0 + np.exp(-odds)))}
 
 
+def wire_rows(count: int) -> list[dict[str, Any]]:
+    """Return so many orders to be predicted, which are none of those that were trained on."""
+    return [{name: value for name, value in row.items() if name != TARGET} for row in rows(count, seed=1)]
+
+
 def write_csv(path: Path, orders: Sequence[dict[str, Any]]) -> None:
     """Write orders as a table."""
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 CALM = 0.7  # load average under which a figure can be trusted
+_GOALS: list[str] = []
 _LOAD = os.getloadavg()[0]  # before the benchmark adds its own
 
 
@@ -39,11 +40,33 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
             print("  " + "   ".join("-" * width for width in widths))
 
 
-def goal(name: str, reached: float, bound: float, *, least: bool = False, unit: str = "") -> None:
-    """Print a figure beside its goal. A goal that is missed is said, and fails nothing: machines differ."""
+def goal(name: str, reached: float, bound: float, *, least: bool = False, unit: str = "", sides: str = "") -> None:
+    """Print a figure, its goal, and what it is the ratio of. A goal that is missed fails nothing: machines differ."""
     holds = reached >= bound if least else reached <= bound
     sign = ">=" if least else "<="
-    print(f"  {'reached' if holds else 'MISSED '}  {name}: {reached:.3g}{unit} (goal {sign} {bound:g}{unit})")
+    of = f"  [{sides}]" if sides else ""
+    line = f"  {'reached' if holds else 'MISSED '}  {name}: {reached:.3g}{unit} (goal {sign} {bound:g}{unit}){of}"
+    _GOALS.append(line)
+    print(line, flush=True)
+
+
+def failed(name: str, why: str) -> None:
+    """Print that there is no figure, and why."""
+    line = f"  FAILED   {name}: {why}"
+    _GOALS.append(line)
+    print(line, flush=True)
+
+
+def figure(name: str, text: str) -> None:
+    """Print a figure that has no goal."""
+    line = f"  figure   {name}: {text}"
+    _GOALS.append(line)
+    print(line, flush=True)
+
+
+def summary() -> None:
+    """Print every goal and figure of this process again."""
+    print("\n".join(_GOALS))
 
 
 def machine(*packages: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -16,10 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
+_BEGUN = 19  # where /proc/PID/stat has the start of a process, counted from its state
 _NGINX = """
 worker_processes 1; daemon off; pid nginx.pid; error_log stderr crit;
 events {{ worker_connections 1024; }}
@@ -49,14 +50,15 @@ class Running:
             start_new_session=True,
         )
 
-    def ask(self, path: str, body: object = None) -> tuple[int, bytes]:
-        """Return status and body of one request."""
+    def ask(self, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+        """Return status and body of one request; a body that is not bytes is sent as JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             if body is None:
                 connection.request("GET", path)
             else:
-                connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+                sent = body if isinstance(body, bytes) else json.dumps(body)
+                connection.request("POST", path, sent, {"content-type": "application/json", **(headers or {})})
             response = connection.getresponse()
             return response.status, response.read()
         finally:
@@ -80,23 +82,15 @@ class Running:
 
     def pause(self) -> None:
         """Let it do nothing, so that it takes nothing from the one that is measured."""
-        os.killpg(self.process.pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
-        os.killpg(self.process.pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def cpu_s(self) -> float:
         """Return the CPU seconds that it and its children have used."""
-        ticks = 0
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = stat.read_text().rpartition(")")[2].split()
-            except OSError:
-                continue  # it ended meanwhile
-            if int(fields[3]) == self.process.pid:  # the session
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return sum(_stat(pid, 11) + _stat(pid, 12) for pid in self._family()) / os.sysconf("SC_CLK_TCK")
 
     def peak_mib(self) -> float:
         """Return the most memory that it has had resident, MiB."""
@@ -104,54 +98,98 @@ class Running:
         return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
 
     def stop(self) -> None:
-        """End it and wait for its end."""
+        """End it and all that it started, and wait for its end."""
+        family = self._family()
         if self.process.poll() is None:
             self.resume()
             self.process.terminate()
         try:
             self.process.wait(timeout=40)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
             self.process.wait()
+        time.sleep(0.2)
+        for pid, begun in family.items():  # some leave their workers behind
+            if _stat(pid, _BEGUN) == begun:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self._said.close()
+
+    def _signal(self, number: int) -> None:
+        for pid in self._family():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _family(self) -> dict[int, int]:
+        """Return it and those descended from it, each with when it began."""
+        begun: dict[int, int] = {}
+        parents: dict[int, int] = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue  # it ended meanwhile
+            pid = int(stat.parent.name)
+            parents[pid] = self.process.pid if int(fields[3]) == self.process.pid else int(fields[1])  # by the session
+            begun[pid] = int(fields[_BEGUN])
+
+        def is_ours(pid: int) -> bool:
+            while pid > 1 and pid != self.process.pid:
+                pid = parents.get(pid, 0)
+            return pid == self.process.pid
+
+        return {pid: at for pid, at in begun.items() if is_ours(pid)}
+
+
+def _stat(pid: int, field: int) -> int:
+    """Return a figure of a process, counted from its state; 0 if it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[field])
+    except OSError:
+        return 0
 
 
 def kaizen(folder: Path, env: Mapping[str, str] | None = None) -> Running:
     """Start `kaizen serve` in a project."""
-    port = _free_port()
+    port = free_port()
     return Running("kaizen", [str(BIN / "kaizen"), "serve", "--port", str(port)], port, folder=folder, env=env or {})
-
-
-def fastapi(graph: Path, env: Mapping[str, str] | None = None) -> Running:
-    """Start the hand-written app on uvicorn: one worker, uvloop, httptools, no access log."""
-    port = _free_port()
-    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
-    command = [str(BIN / "uvicorn"), "_fastapi_app:app", "--port", str(port), *options]
-    return Running("FastAPI", command, port, folder=HERE, env={**(env or {}), "GRAPH": str(graph)})
 
 
 def nginx(folder: Path, body: bytes) -> Running:
     """Start nginx with one worker that answers everything with this body."""
-    port = _free_port()
+    port = free_port()
     folder.mkdir()
     (folder / "nginx.conf").write_text(_NGINX.format(port=port, body=body.decode().replace("'", "")))
     command = ["nginx", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
     return Running("nginx", command, port, folder=folder, env={})
 
 
-def load(server: Running, body: bytes, *, connections: int, seconds: float, folder: Path) -> dict[str, Any]:
+def load(
+    server: Running,
+    body: bytes,
+    *,
+    connections: int,
+    seconds: float,
+    folder: Path,
+    path: str = "/v1/predict",
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Send the same request from the other core as fast as answers come; return what `wrk` counted.
 
-    The result has `requests`, `errors`, `rate` (a second), `p50_us`, `p99_us` and `cpu_us` (of the server, a request).
+    The result has `requests`, `errors` (answers other than 2xx and 3xx among them), `rate` (a second), `p50_us`,
+    `p99_us` and `cpu_us` (of the server, a request).
     """
     script = folder / "post.lua"
-    script.write_text(_LUA.replace("BODY", body.decode()))
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script)]
+    (folder / "body").write_bytes(body)
+    told = {"content-type": "application/json", **(headers or {})}
+    lines = [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in told.items()]
+    script.write_text(_LUA.replace("BODY", str(folder / "body")).replace("HEADERS", "\n".join(lines)))
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script)]
     if shutil.which("taskset"):
         command = ["taskset", "-c", str(LOAD_CORE), *command]
     before = server.cpu_s()
     output = subprocess.run(
-        [*command, f"http://127.0.0.1:{server.port}/v1/predict"], check=True, capture_output=True, text=True
+        [*command, f"http://127.0.0.1:{server.port}{path}"], check=True, capture_output=True, text=True
     ).stdout
     found: dict[str, Any] = json.loads(output.splitlines()[-1])
     found["rate"] = found["requests"] / found["seconds"]
@@ -161,8 +199,8 @@ def load(server: Running, body: bytes, *, connections: int, seconds: float, fold
 
 _LUA = """
 wrk.method = "POST"
-wrk.headers["content-type"] = "application/json"
-wrk.body = [==[BODY]==]
+HEADERS
+wrk.body = io.open("BODY", "rb"):read("*a")
 done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format('{"requests":%d,"seconds":%f,"p50_us":%d,"p99_us":%d,"errors":%d}\\n', summary.requests,
@@ -172,7 +210,8 @@ end
 """
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

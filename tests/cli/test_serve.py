@@ -55,14 +55,14 @@ def test_the_example_that_it_shows_is_one_it_answers(learned: Path, tmp_path: Pa
 
 def test_the_shown_command_is_one_a_shell_reads(learned: Path, capsys) -> None:
     from kaizen.cli.serve import Served, _ready
-    from kaizen.core.projectfile import ServeSection
+    from kaizen.core.serving import ServeSection
     from kaizen.serve.models import EndpointSource
     from tests.serve.small import SmallModel
 
     source = EndpointSource(name="people", endpoint=lambda: None, load=lambda _: SmallModel("sum-1"))
     example = b'{"rows":[{"name":"O\'Hara"}]}'
-    served = Served(sources=[source], section=ServeSection(), log=None, example=example)
-    _ready(served, "127.0.0.1", 1, None, as_json=False)
+    served = Served(sources=[source], log=None, example=example)
+    _ready(served, ServeSection(), "127.0.0.1", 1, None, as_json=False)
     words = shlex.split(next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Try")))
     assert words[1:] == ["curl", "http://127.0.0.1:1/v1/predict", "-d", '{"rows":[{"name":"O\'Hara"}]}']
 

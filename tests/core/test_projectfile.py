@@ -50,7 +50,8 @@ UNKNOWN = [
     ("data/tables/w", {"source": "w", "key": "k", "tolerence": "2h"}, "data.tables.w.tolerence", "'tolerance'"),
     ("data/rules/x", {"mini": 2}, "data.rules.x.mini", "did you mean 'min'?"),
     ("learn/gates", [{"metric": "auc", "min": 1}, {"metric": "auc", "mn": 1}], "learn.gates[1].mn", "'min'?"),
-    ("serve/zzz", 7, "serve.zzz", "known: durability, host, port"),
+    ("serve/zzz", 7, "serve.zzz", "known: auth, deadline, durability, host, log, max_body, port, rate_limit, tls"),
+    ("serve/log", {"encript": "env:K"}, "serve.log.encript", "did you mean 'encrypt'?"),
 ]
 
 
@@ -182,3 +183,51 @@ def test_budgets_and_triggers():
     for text in ("", "drift now", "rows", "rows many", "schedule", "moon"):
         with pytest.raises(ValueError, match="no trigger"):
             trigger(text)
+
+
+SECURITY = [
+    ("serve/max_body", "64MB", "serve.max_body", "is no size"),
+    ("serve/max_body", "0B", "serve.max_body", "is no size"),
+    ("serve/rate_limit", "often", "serve.rate_limit", "is no rate"),
+    ("serve/rate_limit", "0/1s", "serve.rate_limit", "is no rate"),
+    ("serve/auth", {"leeway": "short"}, "serve.auth.leeway", "is no duration"),
+    ("serve/auth", {"jwks": "k.json"}, "serve.auth.jwks", "it needs serve.auth.issuer beside it"),
+    ("serve/auth", {"jwks": "k.json", "issuer": "i"}, "serve.auth.jwks", "it needs serve.auth.audience beside it"),
+    ("serve/auth", {"issuer": "i"}, "serve.auth.issuer", "it needs serve.auth.jwks beside it"),
+    ("serve/auth", {"audience": "a"}, "serve.auth.audience", "it needs serve.auth.jwks beside it"),
+    ("serve/tls", {"cert": "c.pem"}, "serve.tls.cert", "it needs serve.tls.key beside it"),
+    ("serve/tls", {"key": "k.pem"}, "serve.tls.key", "it needs serve.tls.cert beside it"),
+    ("serve/tls", {"client_ca": "c.pem"}, "serve.tls.client_ca", "it needs serve.tls.cert beside it"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "where", "says"), SECURITY)
+def test_security_that_is_half_declared_is_an_error(path, value, where, says):
+    with pytest.raises(ProjectError, match=says) as caught:
+        parse(_with(path, value))
+    assert caught.value.where == f"kaizen.toml: {where}"
+
+
+@pytest.mark.parametrize(("name", "fix"), [("none", "known: ES256"), ("HS256", "'RS256'"), ("RS1", "did you mean")])
+def test_tokens_are_signed_with_a_public_key_or_not_taken(name, fix):
+    auth = {"jwks": "k.json", "issuer": "i", "audience": "a", "algorithms": ["ES256", name]}
+    with pytest.raises(ProjectError, match="none of the known values") as caught:
+        parse(_with("serve/auth", auth))
+    assert caught.value.where == "kaizen.toml: serve.auth.algorithms[1]"
+    assert fix in caught.value.fix
+
+
+def test_where_the_log_key_is_must_be_said_and_what_was_said_is_not_repeated():
+    secret = "00112233445566778899aabbccddeeff" * 2
+    for value in (secret, "env:", "env:1A", "file:", "vault:x"):
+        with pytest.raises(ProjectError, match=r"env:NAME.*file:PATH") as caught:
+            parse(_with("serve/log", {"encrypt": value}), where="here/kaizen.toml")
+        assert caught.value.where == "here/kaizen.toml: serve.log.encrypt"
+        assert secret not in str(caught.value)
+    for value in ("env:KAIZEN_LOG_KEY", "file:/run/secrets/log.key", "file:log.key"):
+        assert parse(_with("serve/log", {"encrypt": value})).serve.log.encrypt == value
+
+
+def test_a_column_is_hashed_or_dropped_not_both():
+    with pytest.raises(ProjectError, match="'note' is in hash as well as in drop"):
+        parse(_with("serve/log", {"hash": ["note", "tailnum"], "drop": ["note"]}))

@@ -34,7 +34,7 @@ HEAVY = (
 NOT_IN_SERVING = (
     *("onnx", "scipy", "duckdb", "sklearn", "pandas", "lightgbm", "matplotlib", "optuna", "pyarrow", "mlflow"),
     *("fastapi", "pydantic", "sqlalchemy", "kaizen.learn", "kaizen.data", "kaizen.features", "kaizen.loop"),
-    *("grpc", "google.protobuf"),
+    *("grpc", "google.protobuf", "jwt"),
 )
 
 
@@ -100,8 +100,9 @@ def test_the_help_imports_nothing_heavy() -> None:
 
 
 def test_the_serving_process_imports_no_builder_no_learner_and_no_web_framework() -> None:
-    paths = (SOURCE / "serve").glob("[a-z]*.py")  # those of gRPC are imported where it is asked for
-    serving = sorted(f"kaizen.serve.{path.stem}" for path in paths if not path.stem.startswith("grpc"))
+    paths = (SOURCE / "serve").glob("[a-z]*.py")  # those of gRPC and of tokens are imported where they are asked for
+    apart = ("grpc", "jwks", "tokens")
+    serving = sorted(f"kaizen.serve.{path.stem}" for path in paths if not path.stem.startswith(apart))
     stores = [("records", "sqlite"), ("blobs", "files"), ("log", "segments"), ("notifier", "log")]
     lines = [f"import {module}" for module in ["kaizen.cli.serve", "kaizen.bundle.load", *serving]]
     lines += ["from kaizen.core import plugins", *(f"plugins.load({port!r}, {name!r})" for port, name in stores)]

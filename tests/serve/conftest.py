@@ -6,10 +6,11 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ ROOT = Path(__file__).parents[2]
 class Process:
     """A running server and how to talk to it."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *, tls: ssl.SSLContext | None = None, **environment: str) -> None:
         self.folder = folder
+        self.tls = tls  # what to secure connections with, and check the server by
         self.popen = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.serve.small", str(folder)],
+            [sys.executable, "-W", "error", "-m", _program(environment), str(folder)],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
@@ -44,11 +46,17 @@ class Process:
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """Send one request; return the status and the decoded body."""
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
+        with closing(self.connection()) as connection:
             connection.request(method, path, data, {name.replace("_", "-"): value for name, value in headers.items()})
             answer = connection.getresponse()
             text = answer.read()
         return answer.status, json.loads(text) if text[:1] in (b"{", b"[") else text
+
+    def connection(self) -> http.client.HTTPConnection:
+        """Return a connection that is not open yet."""
+        if self.tls is not None:
+            return http.client.HTTPSConnection("localhost", self.port, timeout=10, context=self.tls)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
 
     def raw(self, data: bytes, *, timeout_s: float = 10.0) -> bytes:
         """Send bytes, and return what comes until the server closes."""
@@ -87,6 +95,10 @@ class Process:
         self.popen.communicate(timeout=10)
 
 
+def _program(environment: Mapping[str, str]) -> str:
+    return "tests.serve.several" if "WORKERS" in environment else "tests.serve.small"
+
+
 def read_all(stream: socket.socket) -> bytes:
     """Return what comes until the other side closes."""
     parts = []
@@ -95,10 +107,12 @@ def read_all(stream: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-def start(folder: Path, record: Endpoint | None = None, **environment: str) -> Process:
+def start(
+    folder: Path, record: Endpoint | None = None, *, tls: ssl.SSLContext | None = None, **environment: str
+) -> Process:
     """Return a server that serves this revision."""
     publish(folder, record or endpoint(1))
-    process = Process(folder, **environment)
+    process = Process(folder, tls=tls, **environment)
     process.wait_for(lambda health: health["status"] == "ok")
     return process
 

@@ -4,8 +4,9 @@
 
 The folder holds `endpoint.json` (an Endpoint; written again for a swap) and, once it serves, `log/`. A bundle's id
 is its recipe: ``sum-1`` adds up the numbers of a row, times 1, minus the length of its text; ``slow-…`` does so
-in 1 ms a row; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665. Every model chokes on 666 and
-answers NaN to 667.
+in 1 ms a row, ``crawl-…`` in 10; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665. Every model
+chokes on 666 and answers NaN to 667. The worker whose number is in the file `TROUBLE` cannot load ``picky-…`` and
+dies of ``deadly-…``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -29,10 +31,13 @@ from kaizen.adapters.log.segments import SegmentLog
 from kaizen.bundle.manifest import Signature
 from kaizen.core.errors import BundleError, StoreError
 from kaizen.core.records import Arm, Bundle, Column, Endpoint, Seen
+from kaizen.core.serving import ServeSection
 from kaizen.serve.app import Server
 from kaizen.serve.commit import Durability
 from kaizen.serve.http import Limits
 from kaizen.serve.models import EndpointSource
+from kaizen.serve.seat import Seat
+from kaizen.serve.security import guard_of, tls_of
 
 COLUMNS = (
     Column("width", "number"),
@@ -63,6 +68,8 @@ class SmallModel:
         kind, _, factor = identity.partition("-")
         if kind == "absent":
             raise BundleError("the file is not there", where=identity)
+        if kind in ("picky", "deadly"):
+            _find_trouble(kind)
         version = int(factor)
         self.inputs = COLUMNS
         self.kind = kind
@@ -93,12 +100,21 @@ class SmallModel:
             raise ValueError("choked")
         if self.kind == "weak" and (numbers == 665).any():
             raise ValueError("choked")
-        if self.kind == "slow":
-            time.sleep(0.001 * len(numbers))
+        if self.kind in ("slow", "crawl"):
+            time.sleep((0.001 if self.kind == "slow" else 0.01) * len(numbers))
         lengths = np.array([len(text) for text in strings[:, 1]])
         answers: NDArray[np.float64] = np.nansum(numbers, axis=1) * self.factor - lengths
         answers[(numbers == 667).any(axis=1)] = np.nan
         return answers
+
+
+def _find_trouble(kind: str) -> None:
+    trouble = Path(os.environ["TROUBLE"])
+    if trouble.exists() and trouble.read_text() == os.environ["WORKER"]:
+        if kind == "picky":
+            raise BundleError("this worker has no memory left", where=kind)
+        trouble.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def expected(row: Mapping[str, Any], factor: float = 1.0) -> float:
@@ -178,12 +194,13 @@ class Known:
         return EndpointSource(name=name, endpoint=lambda: record, load=SmallModel)
 
 
-def main() -> None:
-    logging.basicConfig(level=logging.INFO)
+def main(seat: Seat | None = None) -> None:
+    logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO"))
     folder = Path(sys.argv[1])
     if "FILE_BYTES" in os.environ:  # a disk that is full, as far as this process can tell
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["FILE_BYTES"]),) * 2)
     small = EndpointSource(name="small", endpoint=lambda: newest(folder), load=SmallModel, time="at", unit="owner")
+    section = msgspec.json.decode(os.environ.get("SERVE", "{}"), type=ServeSection)
     server = Server(
         [small, *beside(os.environ.get("BESIDE", ""))],
         port=int(sys.argv[2]) if len(sys.argv) > 2 else 0,
@@ -192,7 +209,11 @@ def main() -> None:
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
         grpc_port=int(os.environ["GRPC_PORT"]) if "GRPC_PORT" in os.environ else None,
         repository=Known(folder, os.environ["REPOSITORY"]) if "REPOSITORY" in os.environ else None,
-        stop_with_parent=True,
+        deadline_s=float(os.environ.get("DEADLINE_S", "1")) or None,
+        guard=guard_of(section, home=folder, state=folder),
+        tls=tls_of(section.tls, home=folder),
+        stop_with_parent=seat is None,
+        seat=seat,
     )
     uvloop.run(server.run(lambda: print(server.port, server.grpc_port or 0, flush=True)))
 

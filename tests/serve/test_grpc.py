@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
-from kaizen.core.errors import KaizenError, OverloadError, RequestError
+from kaizen.core.errors import DeadlineError, KaizenError, OverloadError, RequestError
 from kaizen.core.records import Arm
 from kaizen.serve.grpc import code_of
 from kaizen.serve.grpc_messages import messages
@@ -144,8 +144,8 @@ def test_typed_contents_are_answered_typed_and_as_rest_does_to_the_bit(
         ("few", "INVALID_ARGUMENT", "raw_input_contents: expected one content for each of 6 inputs, got 1"),
         ("torn", "INVALID_ARGUMENT", "the message is not of this protocol"),
         ("large", "RESOURCE_EXHAUSTED", "larger than max"),
-        ("load", "PERMISSION_DENIED", "in a project what serves is changed by decisions"),
-        ("unload", "PERMISSION_DENIED", "in a project what serves is changed by decisions"),
+        ("load", "FAILED_PRECONDITION", "in a project what serves is changed by decisions"),
+        ("unload", "FAILED_PRECONDITION", "in a project what serves is changed by decisions"),
         ("no_method", "UNIMPLEMENTED", ""),
         ("no_service", "NOT_FOUND", "there is no service 'x'"),
     ],
@@ -244,6 +244,7 @@ def test_a_port_in_use_is_named_with_what_to_do(served: Process, tmp_path: Path)
     ("error", "code"),
     [
         (OverloadError("full"), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (DeadlineError("over"), grpc.StatusCode.DEADLINE_EXCEEDED),
         (RequestError("not yet", status=503), grpc.StatusCode.UNAVAILABLE),
         (RequestError("ours", status=500), grpc.StatusCode.INTERNAL),
         (KaizenError("ours"), grpc.StatusCode.INTERNAL),

@@ -57,8 +57,8 @@ WORKS: dict[str, Callable[[Client], Any]] = {
     "async_infer": lambda client: client.async_infer("small", tensors(binary=True)).get_result().as_numpy("value").size,
 }
 ABSENT: dict[str, tuple[Callable[[Client], Any], str, str]] = {
-    "load_model": (lambda client: client.load_model("small"), "403", "--allow-load"),
-    "unload_model": (lambda client: client.unload_model("small"), "403", "kaizen loop"),
+    "load_model": (lambda client: client.load_model("small"), "409", "--allow-load"),
+    "unload_model": (lambda client: client.unload_model("small"), "409", "kaizen loop"),
     "get_trace_settings": (lambda client: client.get_trace_settings("small"), "501", "traces are not set by request"),
     "update_trace_settings": (lambda client: client.update_trace_settings(settings={}), "501", "/metrics"),
     "get_log_settings": (lambda client: client.get_log_settings(), "501", "log is not set by request"),

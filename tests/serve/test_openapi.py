@@ -27,7 +27,7 @@ RELATED = "".join(
     for path in ("/v1/predict", "/v2/models/small/infer", "/v2/models/small/versions/{version}/infer")
 )
 
-EMPTY = {"/v2/repository/index": 200} | {f"/v2/repository/models/small/{verb}": 403 for verb in ("load", "unload")}
+EMPTY = {"/v2/repository/index": 200} | {f"/v2/repository/models/small/{verb}": 409 for verb in ("load", "unload")}
 
 
 def generation() -> Generation:

@@ -54,7 +54,7 @@ def _walk(data: memoryview, message: str, where: str, depth: int) -> int:
     nodes = 1 if message == "node" else 0
     if message == "node":
         _check_node(data, where)
-    for field, value in _fields(data):
+    for field, value in fields(data):
         if message == "tensor" and (field == _TENSOR_EXTERNAL or (field == _TENSOR_LOCATION and value != 0)):
             raise BundleError(
                 "a tensor of the graph lies in another file",
@@ -68,7 +68,7 @@ def _walk(data: memoryview, message: str, where: str, depth: int) -> int:
 
 def _check_node(data: memoryview, where: str) -> None:
     operator, domain = "", ""
-    for field, value in _fields(data):
+    for field, value in fields(data):
         if field == _NODE_OP and isinstance(value, memoryview):
             operator = str(value, "utf-8")
         elif field == _NODE_DOMAIN and isinstance(value, memoryview):
@@ -81,7 +81,7 @@ def _check_node(data: memoryview, where: str) -> None:
         )
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+def fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     """Yield (field number, value) of a message; values of fixed width are skipped and come as 0."""
     at, end = 0, len(data)
     while at < end:

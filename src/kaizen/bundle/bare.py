@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from kaizen.bundle import allowed
 from kaizen.bundle.manifest import Signature
+from kaizen.bundle.shelf import Shelf, session
 from kaizen.bundle.told import ForeignSignature
 from kaizen.core.errors import BundleError, KaizenError, RequestError, nearest
 from kaizen.core.records import Bundle, Column, ColumnType, Task
@@ -54,14 +55,15 @@ class BareModel:
         Its datatype in the Open Inference Protocol's words.
     """
 
-    def __init__(self, path: Path, told: ForeignSignature, name: str) -> None:
+    def __init__(self, path: Path, told: ForeignSignature, name: str, shelf: Shelf | None = None) -> None:
         where = str(path)
         graph = _read(path)
         allowed.check(graph, where=where)
-        first = Session(graph)
+        key = hashlib.sha256(graph).hexdigest()
+        first = session(graph, key, shelf)
         shapes = first.shapes()
         answer, is_map = _answer(first, shapes, told.output, where)
-        self._session = first if first.outputs[0] == answer else Session(graph, answer)
+        self._session = first if first.outputs[0] == answer else session(graph, key, shelf, answer)
         self._feeding = [_Input(name, *shapes[name], where) for name in self._session.inputs]
         self.matrix, columns = _columns(self._feeding, told, where)
         self.matrix_datatype = _DATATYPES.get(self._feeding[0].element, self._feeding[0].element.upper())
@@ -71,7 +73,7 @@ class BareModel:
         self._examples = told.examples or ({column.name: _NEUTRAL[column.type] for column in columns},)
         self._groups = _places(columns)
         task = self._try(told, where)
-        self.bundle = _record(hashlib.sha256(graph).hexdigest(), name, path, task, columns)
+        self.bundle = _record(key, name, path, task, columns)
 
     @property
     def inputs(self) -> tuple[Column, ...]:
@@ -268,8 +270,8 @@ def _record(identity: str, name: str, path: Path, task: Task, columns: tuple[Col
     )
 
 
-def load_bare(path: Path, told: ForeignSignature | None = None, *, name: str) -> BareModel:
-    """Return the model of an ONNX file.
+def load_bare(path: Path, told: ForeignSignature | None = None, *, name: str, shelf: Shelf | None = None) -> BareModel:
+    """Return the model of an ONNX file; `shelf` as of `load`.
 
     Raises
     ------
@@ -278,7 +280,7 @@ def load_bare(path: Path, told: ForeignSignature | None = None, *, name: str) ->
         the answer.
     """
     try:
-        return BareModel(path, told or ForeignSignature(), name)
+        return BareModel(path, told or ForeignSignature(), name, shelf)
     except BundleError:
         raise
     except KaizenError as err:

@@ -16,10 +16,10 @@ import msgspec
 
 from kaizen.bundle import manifest
 from kaizen.bundle.load import Model
+from kaizen.bundle.shelf import Shelf, session
 from kaizen.bundle.verify import verify_files
 from kaizen.core.errors import BundleError, SignatureError
 from kaizen.core.records import Bundle
-from kaizen.graph.run import Session
 
 
 def read_folder(folder: Path, trusted: Collection[str] | None) -> tuple[Bundle, dict[str, bytes]]:
@@ -49,10 +49,10 @@ def read_folder(folder: Path, trusted: Collection[str] | None) -> tuple[Bundle, 
     return bundle, verify_files(bundle, lambda file: read_plain(folder / file.path), keys)
 
 
-def load_folder(folder: Path, trusted: Collection[str] | None) -> Model:
-    """Return the model of a bundle's folder; `trusted` and errors as `read_folder`."""
+def load_folder(folder: Path, trusted: Collection[str] | None, shelf: Shelf | None = None) -> Model:
+    """Return the model of a bundle's folder; `trusted` and errors as `read_folder`, `shelf` as of `load`."""
     bundle, files = read_folder(folder, trusted)
-    return Model(bundle, Session(files.pop(manifest.GRAPH)), files)
+    return Model(bundle, session(files.pop(manifest.GRAPH), bundle.id, shelf), files)
 
 
 def read_plain(path: Path) -> bytes:

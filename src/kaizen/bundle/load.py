@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaizen.bundle import manifest
+from kaizen.bundle.shelf import Shelf
 from kaizen.bundle.verify import verify
 from kaizen.core.ports import Blobs
 from kaizen.core.records import Bundle, Column
@@ -65,13 +66,15 @@ class Model:
         return msgspec.json.decode(self.files[manifest.SIGNATURE], type=manifest.Signature)
 
 
-def load(bundle: Bundle, blobs: Blobs, trusted: Collection[str]) -> Model:
+def load(bundle: Bundle, blobs: Blobs, trusted: Collection[str], shelf: Shelf | None = None) -> Model:
     """Return the model of a bundle.
 
     Parameters
     ----------
     trusted
         Public keys, hex, whose signatures count (`kaizen.bundle.keys.trusted`).
+    shelf
+        Where the processes of one server share the weights of what they load.
 
     Raises
     ------
@@ -80,6 +83,9 @@ def load(bundle: Bundle, blobs: Blobs, trusted: Collection[str]) -> Model:
     BundleError
         The graph stands on something outside itself and ONNX, or the runtime cannot run it.
     """
-    files = verify(bundle, blobs, trusted)
-    session = Session(files.pop(manifest.GRAPH))
+    shared = None
+    if shelf is not None:
+        shared = shelf.graph(bundle.id, lambda: verify(bundle, blobs, trusted)[manifest.GRAPH])
+    files = verify(bundle, blobs, trusted, without_graph=shared is not None)
+    session = Session(files.pop(manifest.GRAPH)) if shared is None else Session(shared, is_optimized=True)
     return Model(bundle, session, files)

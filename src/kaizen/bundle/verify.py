@@ -14,7 +14,7 @@ from kaizen.core.ports import Blobs
 from kaizen.core.records import Bundle, File
 
 
-def verify(bundle: Bundle, blobs: Blobs, trusted: Collection[str]) -> dict[str, bytes]:
+def verify(bundle: Bundle, blobs: Blobs, trusted: Collection[str], *, without_graph: bool = False) -> dict[str, bytes]:
     """Return the files of a bundle by path, all proven to be what was signed.
 
     Parameters
@@ -25,21 +25,27 @@ def verify(bundle: Bundle, blobs: Blobs, trusted: Collection[str]) -> dict[str, 
         Where its files are.
     trusted
         Public keys, hex, whose signatures count.
+    without_graph
+        Leave out the graph, which is large, and which somebody has who verified it.
 
     Raises
     ------
     SignatureError
         The bundle is unsigned, signed by a key that is not trusted, or changed after it was signed.
     """
-    return verify_files(bundle, lambda file: blobs.path(file.blob).read_bytes(), trusted)
+    skipped = (manifest.GRAPH,) if without_graph else ()
+    return verify_files(bundle, lambda file: blobs.path(file.blob).read_bytes(), trusted, skipped)
 
 
-def verify_files(bundle: Bundle, read: Callable[[File], bytes], trusted: Collection[str]) -> dict[str, bytes]:
+def verify_files(
+    bundle: Bundle, read: Callable[[File], bytes], trusted: Collection[str], skipped: Collection[str] = ()
+) -> dict[str, bytes]:
     """Return the files of a bundle by path as `verify` does, read by a function of one's own."""
     where = f"bundle {bundle.name} {bundle.id[:12]}"
     check_signature(bundle, trusted)
-    files = {file.path: _checked(file, read, where) for file in bundle.files}
-    allowed.check(files[manifest.GRAPH], where=f"{where}: {manifest.GRAPH}")
+    files = {file.path: _checked(file, read, where) for file in bundle.files if file.path not in skipped}
+    if manifest.GRAPH in files:
+        allowed.check(files[manifest.GRAPH], where=f"{where}: {manifest.GRAPH}")
     return files
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -19,11 +20,16 @@ from kaizen.core.project import Project
 @click.option("--url", help="Of the server. Default: the project's host and port.")
 @project_options
 def command(file: Path, url: str | None, folder: Path, as_json: bool) -> None:  # noqa: FBT001
-    """Post the labels in FILE, one JSON object a line: {"id": prediction id, "value": truth, "at": optional time}."""
+    """Post the labels in FILE, one JSON object a line: {"id": prediction id, "value": truth, "at": optional time}.
+
+    Where the server asks for a key or a token, it is taken from the environment: KAIZEN_TOKEN.
+    """
     base = url or _url(Project.open(folder))
     request = urllib.request.Request(
         f"{base}/v1/feedback", data=file.read_bytes(), headers={"Content-Type": "application/x-ndjson"}
     )
+    if token := _token():
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             accepted = msgspec.json.decode(answer.read())["accepted"]
@@ -39,6 +45,13 @@ def command(file: Path, url: str | None, folder: Path, as_json: bool) -> None:  
         click.echo(f"{accepted} labels accepted.")
 
 
+def _token() -> str:
+    token = os.environ.get("KAIZEN_TOKEN", "").strip()
+    if not (token.isascii() and token.isprintable()):  # said here, for the library's error would show it
+        raise KaizenError("this is no key or token", where="KAIZEN_TOKEN", fix="set it to what kaizen key add printed")
+    return token
+
+
 def _reason(err: urllib.error.HTTPError) -> str:
     try:
         return str(msgspec.json.decode(err.read())["error"])
@@ -47,4 +60,5 @@ def _reason(err: urllib.error.HTTPError) -> str:
 
 
 def _url(project: Project) -> str:
-    return f"http://{project.file.serve.host}:{project.file.serve.port}"
+    serve = project.file.serve
+    return f"{'http' if serve.tls.cert is None else 'https'}://{serve.host}:{serve.port}"

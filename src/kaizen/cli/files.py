@@ -19,10 +19,11 @@ import msgspec
 from kaizen.bundle import manifest
 from kaizen.bundle.bare import load_bare
 from kaizen.bundle.folder import load_folder
+from kaizen.bundle.shelf import Shelf
 from kaizen.bundle.told import ForeignSignature
 from kaizen.core import projectfile
 from kaizen.core.errors import BundleError
-from kaizen.core.records import Arm, Endpoint
+from kaizen.core.records import Arm, Bundle, Endpoint
 from kaizen.serve.generation import Model
 from kaizen.serve.models import EndpointSource
 from kaizen.serve.told import told
@@ -32,7 +33,11 @@ _GRAPH: Final = "model.onnx"  # how Triton, KServe and others call the file in a
 
 
 def sources(
-    paths: Sequence[str], *, trusted: Collection[str] | None, signature: ForeignSignature | None
+    paths: Sequence[str],
+    *,
+    trusted: Collection[str] | None,
+    signature: ForeignSignature | None,
+    shelf: Shelf | None = None,
 ) -> list[EndpointSource]:
     """Return what these paths hold, loaded once, so that what is wrong is said before anything is served.
 
@@ -40,13 +45,17 @@ def sources(
     ----------
     trusted
         Public keys, hex, whose bundles are served; None: a person trusts what is there.
+    shelf
+        Where several workers share weights.
 
     Raises
     ------
     KaizenError
         A path holds nothing to serve, what it holds is not trusted or cannot be loaded, or a name occurs twice.
     """
-    return [source(name, path, trusted=trusted, signature=signature) for name, path in _found(paths).items()]
+    return [
+        source(name, path, trusted=trusted, signature=signature, shelf=shelf) for name, path in _found(paths).items()
+    ]
 
 
 class Files:
@@ -79,6 +88,7 @@ def source(
     trusted: Collection[str] | None,
     signature: ForeignSignature | None = None,
     revision: int = 1,
+    shelf: Shelf | None = None,
 ) -> EndpointSource:
     """Return one model, loaded; parameters and errors as of `sources`."""
     if not _NAME.fullmatch(name):
@@ -87,7 +97,7 @@ def source(
             where=str(path),
             fix=f"give it one: kaizen serve NAME={path}",
         )
-    model = _load(name, path, trusted, signature)
+    model = _load(name, path, trusted, signature, shelf)
     record = Endpoint(
         id=f"{name}@{revision}",
         project=name,
@@ -123,9 +133,18 @@ def _found(paths: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _load(name: str, path: Path, trusted: Collection[str] | None, signature: ForeignSignature | None) -> Model:
+def bundle(of: EndpointSource) -> Bundle:
+    """Return the bundle of what `source` made."""
+    record = of.endpoint()
+    assert record is not None
+    return of.load(record.champion.bundle).bundle
+
+
+def _load(
+    name: str, path: Path, trusted: Collection[str] | None, signature: ForeignSignature | None, shelf: Shelf | None
+) -> Model:
     if (path / manifest.MANIFEST).is_file():
-        return load_folder(path, trusted)
+        return load_folder(path, trusted, shelf)
     graph = path / _GRAPH if path.is_dir() else path
     if not _is_model(path):
         raise BundleError("there is nothing to serve here", where=str(path), fix=_WHAT)
@@ -135,7 +154,7 @@ def _load(name: str, path: Path, trusted: Collection[str] | None, signature: For
             where=str(graph),
             fix="if you know: kaizen serve --trust; to sign it: kaizen bundle import in a project",
         )
-    return load_bare(graph, signature, name=name)
+    return load_bare(graph, signature, name=name, shelf=shelf)
 
 
 def _named(text: str) -> Iterator[tuple[str, Path]]:

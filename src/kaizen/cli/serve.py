@@ -2,11 +2,14 @@
 
 records ──► endpoint ──► bundles, verified ──► server ──► answers
 files ───► bundle or graph, trusted ──────────►  └──► prediction log
+
+With `--workers` a supervisor does none of this: each worker does, with a seat beside the others.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -19,12 +22,16 @@ import click
 from kaizen.cli.output import print_json, project_options
 
 if TYPE_CHECKING:
+    from kaizen.bundle.shelf import Shelf
     from kaizen.core.ports import Log
     from kaizen.core.project import Project
-    from kaizen.core.projectfile import ServeSection
     from kaizen.core.records import Endpoint
+    from kaizen.core.serving import ServeSection
     from kaizen.serve.models import EndpointSource
     from kaizen.serve.repository import Repository
+    from kaizen.serve.seat import Seat
+
+_SECURE = "set api_keys under [serve.auth] in kaizen.toml, then kaizen key add NAME"
 
 
 @click.command()
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--host", help="Default: the project's.")
 @click.option("--port", type=int, help="Default: the project's.")
 @click.option("--grpc-port", type=int, help="Answer gRPC here as well. Needs the extra [grpc]. Default: off.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer. Default: the project's, or 1.")
 @click.option("--trust", is_flag=True, help="Serve files that no known key has signed: you know where they come from.")
 @click.option("--trust-key", multiple=True, metavar="KEY", help="A public key (hex) whose bundles are served.")
 @click.option(
@@ -50,6 +58,7 @@ def command(
     host: str | None,
     port: int | None,
     grpc_port: int | None,
+    workers: int | None,
     trust: bool,  # noqa: FBT001
     trust_key: tuple[str, ...],
     signature: Path | None,
@@ -64,28 +73,87 @@ def command(
     A new revision of the endpoint is swapped in without a pause. A bundle that is corrupted, unsigned or signed by
     an unknown key is refused: at the start with exit code 1, later by going on with the revision that serves.
     """
-    from kaizen.serve.app import Server
-
-    if paths:
-        trusting = None if trust else [*trust_key, *_known_keys(folder)]
-        served = _files(paths, folder, trusting, signature, log_folder, allow_load=allow_load)
-    else:
+    if not paths:
         _refuse_file_options(
             trust=trust, trust_key=trust_key, signature=signature, log=log_folder, allow_load=allow_load
         )
-        served = _project(folder)
+    section = _section(folder, is_needed=not paths)
+    host, port = host or section.host, section.port if port is None else port
+    if allow_load and (workers or section.workers) > 1:
+        raise click.UsageError("--allow-load is for one process: a request would reach one worker of several")
+    seat = _seat(workers or section.workers, host, port, grpc_port, folder, stop_with_parent=stop_with_parent)
+
+    from kaizen.core.durations import duration  # only now: a supervisor imports little
+    from kaizen.core.project import STATE_FOLDER
+    from kaizen.core.sizes import size_bytes
+    from kaizen.serve.app import Server
+    from kaizen.serve.http import Limits
+    from kaizen.serve.security import guard_of, is_open_to_strangers, tls_of
+
+    shelf = _shelf(seat)
+    if paths:
+        trusting = None if trust else [*trust_key, *_known_keys(folder)]
+        served = _files(paths, folder, trusting, signature, log_folder, shelf, allow_load=allow_load)
+    else:
+        served = _project(folder, shelf)
     server = Server(
         served.sources,
-        host=host or served.section.host,
-        port=served.section.port if port is None else port,
+        host=host,
+        port=port,
         log=served.log,
-        durability=served.section.durability,
+        durability=section.durability,
+        deadline_s=duration(section.deadline).total_seconds() or None,
+        limits=Limits(body_bytes=size_bytes(section.max_body)),
+        guard=guard_of(section, home=folder, state=folder / STATE_FOLDER),
+        tls=tls_of(section.tls, home=folder),
         grpc_port=grpc_port,
         repository=served.repository,
-        stop_with_parent=stop_with_parent,
+        stop_with_parent=stop_with_parent and seat is None,
+        seat=seat,
     )
+    if is_open_to_strangers(section, server.host):
+        says = f"warning: {server.host} is reached from elsewhere, and nobody is asked who he is: {_SECURE}"
+        click.echo(says, err=True)
+    _log_to_stderr()
+    server.serve_forever(
+        ready=lambda: _ready(served, section, server.host, server.port, server.grpc_port, as_json=as_json)
+    )
+
+
+def _section(folder: Path, *, is_needed: bool) -> ServeSection:
+    """Return what a project declares; the defaults where there is none and none is needed."""
+    from kaizen.core import projectfile, serving
+
+    declared = folder / projectfile.FILE_NAME
+    return projectfile.read(declared).serve if is_needed or declared.exists() else serving.ServeSection()
+
+
+def _seat(
+    workers: int, host: str, port: int, grpc_port: int | None, folder: Path, *, stop_with_parent: bool
+) -> Seat | None:
+    """Return the seat of this process among several workers, None where it is the only one."""
+    if workers == 1:
+        return None
+    from kaizen.core import project, projectfile
+    from kaizen.serve.workers import supervise
+
+    _log_to_stderr()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kaizen"
+    is_project = (folder / projectfile.FILE_NAME).exists()
+    shared = (folder / project.STATE_FOLDER if is_project else cache) / "shared"
+    return supervise(
+        workers, host=host, port=port, grpc_port=grpc_port, folder=shared, stop_with_parent=stop_with_parent
+    )
+
+
+def _log_to_stderr() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    server.serve_forever(ready=lambda: _ready(served, server.host, server.port, server.grpc_port, as_json=as_json))
+
+
+def _shelf(seat: Seat | None) -> Shelf | None:
+    from kaizen.bundle.shelf import Shelf
+
+    return None if seat is None or seat.folder is None else Shelf(seat.folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +169,6 @@ class Served:
     """
 
     sources: Sequence[EndpointSource]
-    section: ServeSection
     log: Log | None
     example: bytes | None
     repository: Repository | None = None
@@ -112,9 +179,10 @@ class Served:
         return [source.name for source in self.sources]
 
 
-def _project(folder: Path) -> Served:
+def _project(folder: Path, shelf: Shelf | None) -> Served:
     """Return a project's endpoint, once the bundle of every arm is proven."""
     from kaizen.bundle import keys, load
+    from kaizen.cli import hidden
     from kaizen.core.errors import DecisionError
     from kaizen.core.project import Project
     from kaizen.core.records import Bundle
@@ -127,8 +195,11 @@ def _project(folder: Path) -> Served:
             "no bundle is promoted yet, so there is nothing to serve", where=project.name, fix="kaizen learn"
         )
 
+    example = _verified(project, endpoint)
+    hidden.check(project, [project.records.get(Bundle, arm.bundle) for arm in endpoint.arms])
+
     def model(bundle: str) -> load.Model:
-        return load.load(project.records.get(Bundle, bundle), project.blobs, keys.trusted(project.keys))
+        return load.load(project.records.get(Bundle, bundle), project.blobs, keys.trusted(project.keys), shelf)
 
     source = EndpointSource(
         name=project.name,
@@ -137,7 +208,7 @@ def _project(folder: Path) -> Served:
         time=project.file.data.time,
         unit=project.file.data.unit,
     )
-    return Served(sources=[source], section=project.file.serve, log=project.log, example=_verified(project, endpoint))
+    return Served(sources=[source], log=project.log, example=example)
 
 
 def _files(
@@ -146,23 +217,27 @@ def _files(
     trusted: Sequence[str] | None,
     signature: Path | None,
     log_folder: Path | None,
+    shelf: Shelf | None,
     *,
     allow_load: bool,
 ) -> Served:
-    """Return what files hold; where this is a project its `[serve]` counts, else the defaults."""
-    from typing import cast
-
+    """Return what files hold; where this is a project, what its log hides is hidden."""
     from kaizen.bundle.told import read_signature
-    from kaizen.cli import files
-    from kaizen.core import plugins, projectfile
+    from kaizen.cli import files, hidden
+    from kaizen.core import projectfile, serving
+    from kaizen.core.project import Project, open_log
 
     told = None if signature is None else read_signature(signature)
-    sources = files.sources(paths, trusted=trusted, signature=told)
-    declared = folder / projectfile.FILE_NAME
-    section = projectfile.read(declared).serve if declared.exists() else projectfile.ServeSection()
-    log = None if log_folder is None else cast("Log", plugins.load("log", "segments")(log_folder))
+    sources = files.sources(paths, trusted=trusted, signature=told, shelf=shelf)
+    project = Project.open(folder) if (folder / projectfile.FILE_NAME).exists() else None
+    log = None
+    if log_folder is not None:
+        if project is not None:
+            hidden.check(project, [files.bundle(source) for source in sources])
+        section = serving.LogSection() if project is None else project.file.serve.log
+        log = open_log(log_folder, section, home=folder, unit=None if project is None else project.file.data.unit)
     repository = files.Files(paths, trusted=trusted, signature=told) if allow_load else None
-    return Served(sources=sources, section=section, log=log, example=files.example(sources[0]), repository=repository)
+    return Served(sources=sources, log=log, example=files.example(sources[0]), repository=repository)
 
 
 def _known_keys(folder: Path) -> Sequence[str]:
@@ -195,8 +270,10 @@ def _verified(project: Project, endpoint: Endpoint) -> bytes | None:
     return msgspec.json.encode({"rows": examples[:1]}) if examples else None
 
 
-def _ready(served: Served, host: str, port: int, grpc_port: int | None, *, as_json: bool) -> None:
-    url = f"http://{host}:{port}"
+def _ready(
+    served: Served, section: ServeSection, host: str, port: int, grpc_port: int | None, *, as_json: bool
+) -> None:
+    url = f"http{'' if section.tls.cert is None else 's'}://{host}:{port}"
     names = served.names
     beside = {} if grpc_port is None else {"grpc": f"{host}:{grpc_port}"}
     if as_json:
@@ -210,5 +287,6 @@ def _ready(served: Served, host: str, port: int, grpc_port: int | None, *, as_js
     if served.log is None:
         click.echo("Nothing is logged and no label is taken: --log FOLDER keeps them")
     if served.example is not None:
-        click.echo(f"Try: curl {url}{asked} -d {shlex.quote(served.example.decode())}")
+        shows = ' -H "X-API-Key: $KEY"' if section.auth.api_keys else ""
+        click.echo(f"Try: curl {url}{asked}{shows} -d {shlex.quote(served.example.decode())}")
     click.echo(f"In a browser: {url}/docs{'' if len(names) == 1 else f'/{names[0]}'}")

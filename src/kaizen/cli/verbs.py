@@ -14,6 +14,7 @@ SUMMARIES = {
     "learn": "Find a model, pack it and register it: data to bundle",
     "bundle": "List, show, verify, import and export what ships",
     "serve": "Serve the project's endpoint over HTTP",
+    "key": "Make, list and take back the keys that callers show",
     "feedback": "Tell what turned out to be true",
     "monitor": "See what is watched and what fired",
     "experiment": "See how the challenger stands",
@@ -48,6 +49,10 @@ def command(verb: str) -> click.Command | None:
         from kaizen.cli import serve
 
         return serve.command
+    if verb == "key":
+        from kaizen.cli import key
+
+        return key.command
     if verb == "feedback":
         from kaizen.cli import feedback
 

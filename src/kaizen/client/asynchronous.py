@@ -45,12 +45,19 @@ class AsyncClient:
     """
 
     def __init__(
-        self, url: str, *, timeout_s: float = 10.0, retries: int = 2, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        *,
+        timeout_s: float = 10.0,
+        retries: int = 2,
+        headers: Mapping[str, str] | None = None,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._target = Target(url, headers)
+        self._target = Target(url, headers, token)
         self._timeout_s = timeout_s
         self._retries = retries
-        self._tls = ssl.create_default_context() if self._target.secure else None
+        self._tls = (tls or ssl.create_default_context()) if self._target.secure else None
         self._idle: list[tuple[float, StreamReader, StreamWriter]] = []
 
     async def predict(

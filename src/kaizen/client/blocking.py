@@ -43,6 +43,10 @@ class Client:
         it rides out longer pauses of the server, within `timeout_s`. Nothing is counted twice.
     headers
         Sent with every request.
+    token
+        An API key or a token (JWT), sent with every request; it is in no message of an error.
+    tls
+        What an https server is checked with, and the certificate shown to it; without it the system's authorities.
 
     Examples
     --------
@@ -54,12 +58,19 @@ class Client:
     """
 
     def __init__(
-        self, url: str, *, timeout_s: float = 10.0, retries: int = 2, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        *,
+        timeout_s: float = 10.0,
+        retries: int = 2,
+        headers: Mapping[str, str] | None = None,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._target = Target(url, headers)
+        self._target = Target(url, headers, token)
         self._timeout_s = timeout_s
         self._retries = retries
-        self._tls = ssl.create_default_context() if self._target.secure else None
+        self._tls = (tls or ssl.create_default_context()) if self._target.secure else None
         self._idle: list[tuple[float, http.client.HTTPConnection]] = []  # append and pop are atomic
 
     def predict(

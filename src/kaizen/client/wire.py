@@ -59,10 +59,12 @@ class Target:
     url
         ``http://host:port``, or https, and a path before the server's own if a proxy adds one.
     headers
-        Sent with every request, such as an authorization.
+        Sent with every request.
+    token
+        Sent as the authorization, if there is one.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] | None, token: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise KaizenError(f"{url!r} is no address of a server", where="url", fix="such as http://127.0.0.1:8080")
@@ -72,6 +74,8 @@ class Target:
         self.port = parts.port or (443 if self.secure else 80)
         self.prefix = parts.path.rstrip("/")
         self.headers = {"content-type": "application/json", "user-agent": "kaizen-client", **(headers or {})}
+        if token is not None:
+            self.headers["authorization"] = f"Bearer {token}"
         for name, value in self.headers.items():
             if not f"{name}{value}".isprintable() or not name.isascii() or ":" in name:
                 raise KaizenError(f"the header {name!r} cannot be sent", where="headers", fix="use printable text")

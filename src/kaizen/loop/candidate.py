@@ -234,7 +234,7 @@ def _learnable(answered: history.Answers, known: dict[str, float], columns: tupl
         raise LearnError(
             f"the logged predictions do not carry {', '.join(missing)}",
             where="retraining",
-            fix="kaizen learn, which reads the source",
+            fix="kaizen learn, which reads the source; what [serve.log] hides cannot be learned from",
         )
     kept = np.flatnonzero(~np.isnan(target))
     return take({column.name: frame[column.name] for column in columns}, kept)

@@ -28,7 +28,7 @@ class Answers(NamedTuple):
     at: NDArray[np.int64]  # (rows,) microseconds
     outputs: NDArray[np.float64]  # (rows,)
     columns: tuple[Column, ...]
-    frame: Frame  # the inputs; empty for shadows
+    frame: Frame  # the inputs that all rows have: not those that the log hides; empty for shadows
 
 
 def answers(log: Log, start: datetime | None = None, end: datetime | None = None) -> list[Answers]:
@@ -49,15 +49,16 @@ def champions(log: Log, start: datetime | None = None, end: datetime | None = No
 
 def _join(role: Role, bundle: str, batches: list[PredictionBatch]) -> Answers:
     runs = [_joined(list(alike)) for _, alike in groupby(batches, key=lambda batch: batch.columns)]
-    with_inputs = all(run.columns for run in runs)
+    columns = tuple(column for column in runs[0].columns if all(column in run.columns for run in runs))
+    names = {column.name for column in columns}
     group = Answers(
         bundle,
         role,
         [identity for run in runs for identity in run.ids],
         np.concatenate([np.asarray(run.at, np.int64) for run in runs]),
         np.concatenate([np.asarray(run.outputs, np.float64) for run in runs]),
-        runs[0].columns if with_inputs else (),
-        concat([from_batch(run) for run in runs]) if with_inputs else {},
+        columns,
+        concat([{name: values for name, values in from_batch(run).items() if name in names} for run in runs]),
     )
     return _first_answers(group)
 

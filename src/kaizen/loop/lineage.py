@@ -131,15 +131,19 @@ def _prediction(project: Project, identity: str) -> Prediction:
 
 def _logged(project: Project, identity: str) -> tuple[PredictionBatch, int]:
     """Find a prediction in the log: near the time in its id first, then everywhere."""
-    for batch in _near(project, identity):
-        if identity in batch.ids and batch.role == "champion":
-            return batch, batch.ids.index(identity)
-    for batch in project.log.predictions():
-        if identity in batch.ids and batch.role == "champion":
+    for batches in (_near(project, identity), project.log.predictions()):
+        found = [batch for batch in batches if identity in batch.ids]
+        if found:
+            batch = min(found, key=_rank)
             return batch, batch.ids.index(identity)
     raise NotFoundError(
         f"nothing has the id {identity!r}", where=str(project.folder), fix="kaizen loop decisions lists decisions"
     )
+
+
+def _rank(batch: PredictionBatch) -> tuple[bool, bool]:
+    """Order the answers to one row: what a user got comes first, and only that carries the inputs."""
+    return batch.role != "champion", not batch.columns
 
 
 def _near(project: Project, identity: str) -> Iterator[PredictionBatch]:

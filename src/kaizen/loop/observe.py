@@ -66,8 +66,9 @@ class Observed(NamedTuple):
 def observe(project: Project, endpoint: Endpoint, day: int, before: State) -> Observed:
     """Return what this event day adds to what was known before it."""
     joined = {arm.bundle: before.joined.get(arm.bundle, day) for arm in endpoint.arms}
-    matured, losses, pairs = _mature(project, endpoint, day, before, joined)
+    matured, losses, pairs, gaps = _mature(project, endpoint, day, before, joined)
     state, findings = _watched(project, endpoint, day, before, losses)
+    findings += gaps
     on_endpoint = [p for p in (*before.pairs, *pairs) if p.champion == endpoint.champion.bundle and p.other in joined]
     compared = []
     for arm in endpoint.arms[1:]:
@@ -100,16 +101,16 @@ def _watched(
     zone = project.file.data.time_zone
     start, end = day_start(day, zone), day_start(day + 1, zone)
     groups = [history.in_event_order(g) for g in history.champions(project.log, start, end) if g.bundle == champion]
+    read = {column.name for column in project.records.get(Bundle, champion).inputs}
     block = Block(
         day=day,
         start=start,
         end=end,
         frame=groups[0].frame if groups else {},
         outputs=groups[0].outputs if groups else None,
+        hidden=frozenset(read - set(groups[0].frame)) if groups else frozenset(),
         matured=() if is_new and before.watched is not None else losses,
     )
-    known = {c.name for c in project.records.get(Bundle, champion).inputs}
-    assert not groups or known <= set(groups[0].frame), "the log holds what the bundle reads"
     settings = settings_of(project.file.monitor)
     after, findings = watch(reference, state, block, settings, stamp=_Stamp(project, champion, f"watch {day}"))
     return msgspec.structs.replace(before, watched=champion, watch=after), findings
@@ -117,15 +118,15 @@ def _watched(
 
 def _mature(
     project: Project, endpoint: Endpoint, day: int, before: State, joined: dict[str, int]
-) -> tuple[int | None, list[tuple[int, NDArray[np.float64]]], list[PairedDay]]:
-    """Return the last mature day, the champion's losses on each newly mature day, and the paired days."""
+) -> tuple[int | None, list[tuple[int, NDArray[np.float64]]], list[PairedDay], list[Finding]]:
+    """Return the last mature day, the champion's losses on each newly mature day, the paired days, and their gaps."""
     zone, now = project.file.data.time_zone, project.clock.now()
     delay = duration(project.file.data.label_delay)
     last = day
     while day_start(last + 1, zone) + delay > now:
         last -= 1
     first = before.matured + 1 if before.matured is not None else min(joined.values())
-    losses, pairs = [], []
+    losses, pairs, gaps = [], [], []
     for mature in range(first, last + 1):
         start, end = day_start(mature, zone), day_start(mature + 1, zone)
         groups = history.answers(project.log, start, end)
@@ -141,10 +142,16 @@ def _mature(
         losses.append((mature, loss))
         for arm in endpoint.arms[1:]:
             if joined[arm.bundle] <= mature:
-                other = _losses(project.file.project.task, target, _other(project, arm, groups, champion))
-                paired = pair(np.full(len(loss), mature), loss, other)
-                pairs.append(PairedDay(mature, champion.bundle, arm.bundle, float(paired.differences[0]), len(loss)))
-    return max(last, first - 1) if before.matured is None else max(last, before.matured), losses, pairs
+                answers, hidden = _other(project, arm, groups, champion)
+                both = np.flatnonzero(~np.isnan(answers))
+                if len(both) < len(loss):
+                    gaps.append(_gap(project, arm, mature, len(loss) - len(both), len(loss), hidden))
+                if not len(both):
+                    continue
+                other = _losses(project.file.project.task, target[both], answers[both])
+                paired = pair(np.full(len(both), mature), loss[both], other)
+                pairs.append(PairedDay(mature, champion.bundle, arm.bundle, float(paired.differences[0]), len(both)))
+    return max(last, first - 1) if before.matured is None else max(last, before.matured), losses, pairs, gaps
 
 
 def _labelled(group: Answers, known: dict[str, float]) -> Answers:
@@ -152,9 +159,12 @@ def _labelled(group: Answers, known: dict[str, float]) -> Answers:
     return history.select(group, np.asarray(kept, np.int64))
 
 
-def _other(project: Project, arm: Arm, groups: list[Answers], champion: Answers) -> NDArray[np.float64]:
-    """Return the shadow's answers to the champion's rows; what a stopped server left out is computed from the inputs.
+def _other(
+    project: Project, arm: Arm, groups: list[Answers], champion: Answers
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Return the shadow's answers to the champion's rows, and the inputs that are hidden from us.
 
+    What a stopped server left out is computed from the inputs; it stays NaN where the log does not carry one of them.
     The graph answers a row the same whatever its batch (the bundle's certificate says so), so it does not matter
     which of the two an answer is.
     """
@@ -166,10 +176,36 @@ def _other(project: Project, arm: Arm, groups: list[Answers], champion: Answers)
     }
     outputs = np.asarray([scored.get(identity, np.nan) for identity in champion.ids], np.float64)
     left = np.flatnonzero(np.isnan(outputs))
-    if len(left):
-        model = load.load(project.records.get(Bundle, arm.bundle), project.blobs, keys.trusted(project.keys))
+    if not len(left):
+        return outputs, []
+    bundle = project.records.get(Bundle, arm.bundle)
+    hidden = [column.name for column in bundle.inputs if column.name not in champion.frame]
+    if not hidden:
+        model = load.load(bundle, project.blobs, keys.trusted(project.keys))
         outputs[left] = model.predict(take(champion.frame, left))
-    return outputs
+    return outputs, hidden
+
+
+def _gap(project: Project, arm: Arm, day: int, left_out: int, rows: int, hidden: list[str]) -> Finding:
+    """Return the finding that some rows of a day could not be compared."""
+    zone = project.file.data.time_zone
+    start, end = day_start(day, zone), day_start(day + 1, zone)
+    return _Stamp(project, arm.bundle, f"gap {day}")(
+        question="comparison coverage",
+        subject=arm.bundle,
+        method="rows without an answer of this arm, which the log does not let us compute",
+        estimate=left_out / rows,
+        low=None,
+        high=None,
+        evidence=None,
+        limit=None,
+        verdict="watch",
+        n=rows,
+        start=start,
+        end=end,
+        says=f"Of the {rows} rows of {start:%Y-%m-%d}, {left_out} are left out of the comparison: the {arm.role} did "
+        f"not score them, and the log does not carry {', '.join(hidden)}, which it reads.",
+    )
 
 
 def _losses(task: Task, target: NDArray[np.float64], outputs: NDArray[np.float64]) -> NDArray[np.float64]:

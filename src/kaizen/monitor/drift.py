@@ -116,7 +116,8 @@ def assess(
             opened.append(seen)
         if happened in ("opened", "closed"):
             findings.append(_column_finding(seen, window, limit, stamp, is_over=happened == "closed"))
-    findings.append(_summary(changes, opened, incidents, window, level, stamp))
+    unseen = [p.name for p in reference.columns if p.key not in window.counts]
+    findings.append(_summary(changes, opened, unseen, incidents, window, level, stamp))
     return findings, incidents
 
 
@@ -153,6 +154,7 @@ def _says(seen: Change, window: Window, *, by_values: bool, is_over: bool) -> st
 def _summary(
     changes: list[Change],
     opened: list[Change],
+    unseen: list[str],
     incidents: tuple[Incident, ...],
     window: Window,
     level: float,
@@ -170,6 +172,8 @@ def _summary(
     else:
         shown = f"in half of them a distance of {usual:.3f} would have shown"
         says = f"No drift in {len(changes)} columns from {window.days}; {shown}."
+    if unseen:
+        says += f" Not watched, for the log does not carry them: {', '.join(unseen)}."
     return stamp(
         question=SUMMARY,
         subject=worst.profile.name,

@@ -8,7 +8,7 @@ Counts of days add up to counts of windows, so nothing is ever kept of the rows 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -142,12 +142,22 @@ def _numbered(blocks: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
     return None if blocks is None else np.unique(blocks, return_inverse=True)[1].astype(np.int64)
 
 
-def count(reference: Reference, frame: Frame, outputs: NDArray[np.float64] | None) -> dict[str, NDArray[np.int64]]:
-    """Return the counts of these rows in the bins of the reference, by the profile's key; counts of days add up."""
-    for p in reference.columns:
+def count(
+    reference: Reference,
+    frame: Frame,
+    outputs: NDArray[np.float64] | None,
+    *,
+    hidden: Collection[str] = (),
+) -> dict[str, NDArray[np.int64]]:
+    """Return the counts of these rows in the bins of the reference, by the profile's key; counts of days add up.
+
+    Columns that are `hidden` are not counted.
+    """
+    watched = [p for p in reference.columns if p.name not in hidden]
+    for p in watched:
         if p.name not in frame:
             raise DataError(f"the column {p.name!r} is missing", where="monitor", fix=nearest(p.name, frame))
-    counts = {p.key: _tally(place(p.bins, frame[p.name]), p.bins) for p in reference.columns}
+    counts = {p.key: _tally(place(p.bins, frame[p.name]), p.bins) for p in watched}
     output = reference.output
     if output is not None and outputs is not None:
         counts[output.key] = _tally(place(output.bins, outputs), output.bins)

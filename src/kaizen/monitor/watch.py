@@ -40,6 +40,8 @@ class Block:
         The inputs, one row a prediction.
     outputs
         The answers, shape (rows,).
+    hidden
+        Inputs that the log does not carry, so that they cannot be watched.
     matured
         Days whose labels are all known since the last block, each with the losses of its rows, in order of time.
     """
@@ -49,6 +51,7 @@ class Block:
     end: datetime
     frame: Frame
     outputs: NDArray[np.float64] | None
+    hidden: frozenset[str] = frozenset()
     matured: Sequence[tuple[int, NDArray[np.float64]]] = field(default=())
 
 
@@ -80,10 +83,10 @@ def observe(
     on performance, and a page or its end is said at once.
     """
     window, findings, incidents = _elapse(reference, state.window, block.day, state.incidents, settings, stamp)
-    rows = rows_of(block.frame)
+    rows = rows_of(block.frame) if block.outputs is None else len(block.outputs)
     if rows:
         window = window or _new(block, settings)
-        window = window.add(count(reference, block.frame, block.outputs), rows, block.end)
+        window = window.add(count(reference, block.frame, block.outputs, hidden=block.hidden), rows, block.end)
     window, more, incidents = _elapse(reference, window, block.day + 1, incidents, settings, stamp)
     findings += more
     progress, loss = state.performance, reference.loss

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import signal
@@ -16,13 +15,15 @@ import uvloop
 
 from kaizen import __version__
 from kaizen.core.clock import Clock, SystemClock
-from kaizen.core.errors import KaizenError, RequestError
+from kaizen.core.errors import RequestError
 from kaizen.core.ports import Log
 from kaizen.serve.aside import Aside
 from kaizen.serve.commit import Commit, Durability
 from kaizen.serve.feedback import Feedback
+from kaizen.serve.guard import Guard
 from kaizen.serve.health import Health
 from kaizen.serve.http import Connection, Limits, Listener
+from kaizen.serve.listen import Door, cannot_listen
 from kaizen.serve.message import Request
 from kaizen.serve.metrics import Metrics
 from kaizen.serve.models import EndpointSource, Models
@@ -30,10 +31,13 @@ from kaizen.serve.nolog import NoLog
 from kaizen.serve.oip import OpenInference
 from kaizen.serve.oip_extensions import UNSUPPORTED, Extensions, unsupported
 from kaizen.serve.openapi import Contract
-from kaizen.serve.repository import Repository, RepositoryRoutes, Shelf
+from kaizen.serve.repository import Catalogue, Repository, RepositoryRoutes
 from kaizen.serve.routes import Routes
 from kaizen.serve.rows import Predict
 from kaizen.serve.scoring import Scoring
+from kaizen.serve.seat import Seat
+from kaizen.serve.tally import Family
+from kaizen.serve.tls import Tls
 
 if TYPE_CHECKING:
     from kaizen.serve.grpc import GrpcServer
@@ -60,12 +64,20 @@ class Server:
         Where a prediction is before it is answered: with the operating system or on the disk.
     limits
         What one client may ask.
+    guard
+        Who may ask for what; None: everybody for everything.
+    tls
+        The certificate that connections are secured with; None: they are not.
     grpc_port
         Where to listen for gRPC, which needs the extra `[grpc]`; 0 takes a free one, None leaves it out.
     repository
         Models that requests may load and unload by name; None: what serves is not changed by request.
+    deadline_s
+        When a request with few rows must be answered that does not say, after it arrived; None: whenever.
     stop_with_parent
         Stop when standard input ends: its other end was held by a process that is gone.
+    seat
+        Of one of several workers (`kaizen.serve.workers`): where it listens, and how it keeps step with the others.
 
     Examples
     --------
@@ -85,22 +97,30 @@ class Server:
         clock: Clock | None = None,
         durability: Durability = "os",
         limits: Limits | None = None,
+        guard: Guard | None = None,
+        tls: Tls | None = None,
         grpc_port: int | None = None,
         repository: Repository | None = None,
+        deadline_s: float | None = 1.0,
         stop_with_parent: bool = False,
+        seat: Seat | None = None,
     ) -> None:
+        self._seat = seat
         self.host = host
         self.port = port
         self.grpc_port = grpc_port
         self._keeps_log = log is not None
         self._log: Log = log or NoLog()
         self._clock = clock or SystemClock()
-        self.models = Models(self._clock)
+        self.models = Models(self._clock, seat=seat)
         for source in endpoints:
             self.models.add(source)
         self._durability = durability
         self._limits = limits or Limits()
         self._repository = repository
+        self._deadline_s = deadline_s
+        self._guard = guard
+        self._tls = tls
         self._stop_with_parent = stop_with_parent
         self._draining = False
         self._grpc: GrpcServer | None = None
@@ -123,7 +143,9 @@ class Server:
             loop.add_signal_handler(number, self.stop)
         if self._stop_with_parent:
             threading.Thread(target=self._wait_for_parent, name="kaizen-parent", daemon=True).start()
-        if ready is not None:
+        if self._seat is not None:
+            self._seat.opened(ready or (lambda: None))
+        elif ready is not None:
             ready()
         await self._stopped.wait()
         await self.drain()
@@ -137,25 +159,31 @@ class Server:
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="kaizen-read")
         self._commit = Commit(self._log, self._durability, loop.call_later, loop.call_soon_threadsafe)
         self.scoring = Scoring(
-            self._log, self._commit, self._clock, loop.call_soon, loop.call_soon_threadsafe, self._thread
+            self._log,
+            self._commit,
+            self._clock,
+            loop.call_soon,
+            loop.call_soon_threadsafe,
+            loop.call_later,
+            self._thread,
+            deadline_s=self._deadline_s,
         )
         self._aside = Aside(self._reading, loop.call_soon_threadsafe)
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="kaizen-load")
-        self._shelf = Shelf(self.models, self._repository, self._loading, loop.call_soon_threadsafe)
+        self._catalogue = Catalogue(self.models, self._repository, self._loading, loop.call_soon_threadsafe)
         self._routes = self._compose()
         if self.grpc_port is not None:
             self._grpc = self._compose_grpc()
-        self._listener = Listener(self._routes.resolve, self._limits)
+        self._listener = Listener(self._routes.resolve, self._limits, self._guard)
         self._metrics = self._measure()
-        try:
-            self._socket = await loop.create_server(lambda: Connection(self._listener), self.host, self.port)
-        except OSError as err:
-            raise _cannot_listen(self.host, self.port, err) from err
-        self.port = self._socket.sockets[0].getsockname()[1]
-        if self._grpc is not None and self.grpc_port is not None:
-            self.grpc_port = await self._grpc.start(self.host, self.grpc_port)
-        self._ticker = loop.call_later(1.0, self._tick)
-        self.models.start()
+        if self._guard is not None:
+            self._guard.tick()
+        if self._seat is None:
+            await self._open()
+            self.models.start()
+        else:
+            await self._open_together(self._seat)
+        self._begin_tick()
 
     def stop(self) -> None:
         """Begin to stop; safe to call again."""
@@ -183,12 +211,61 @@ class Server:
 
     # Inside
 
+    async def _open(self) -> None:
+        try:
+            server = await self._loop.create_server(
+                lambda: Connection(self._listener),
+                self.host,
+                self.port,
+                ssl=None if self._tls is None else self._tls.context,
+                ssl_handshake_timeout=None if self._tls is None else self._limits.head_s,
+            )
+        except OSError as err:
+            raise cannot_listen(self.host, self.port, err) from err
+        self._socket: asyncio.Server | Door = server
+        self.port = server.sockets[0].getsockname()[1]
+        if self._grpc is not None and self.grpc_port is not None:
+            self.grpc_port = await self._grpc.start(self.host, self.grpc_port)
+
+    async def _open_together(self, seat: Seat) -> None:
+        """Open the port of all workers; one that is started while others serve opens it when it serves too."""
+        seat.begin(
+            changed=lambda: self._loop.call_soon_threadsafe(self._publish),
+            stop=lambda: self._loop.call_soon_threadsafe(self.stop),
+        )
+        self.models.start()
+        while seat.is_late and any(each.generation is None for each in self.models) and not self._stopped.is_set():
+            await asyncio.sleep(0.02)
+        connections = self._listener.connections
+        self._publish()
+        self._socket = Door(
+            seat.sockets,
+            lambda: Connection(self._listener),
+            lambda: seat.is_due(len(connections)),
+            tls=None if self._tls is None else self._tls.context,
+            handshake_s=self._limits.head_s,
+        )
+        self.port = seat.port
+        if self._grpc is not None and seat.grpc_port is not None:
+            self.grpc_port = await self._grpc.start(self.host, seat.grpc_port, is_shared=True)
+
+    def _publish(self) -> None:
+        """Tell the other workers how this one is."""
+        if self._seat is not None:
+            self._seat.tally.count(self._seat.worker, len(self._listener.connections))
+            self._seat.publish({"pid": os.getpid()} | self._health.facts(), self._metrics.families())
+
+    def _together(self) -> list[Family]:
+        assert self._seat is not None
+        self._publish()  # first, or a worker that is asked next would tell of less
+        return self._seat.tally.figures()
+
     def _compose(self) -> Routes:
         routes = Routes()
         self._rows(routes)
         self._open_inference(routes)
-        health = Health(self.models, self.scoring, lambda: self._draining)
-        contract = Contract(self.models, routes.listed)
+        self._health = Health(self.models, self.scoring, lambda: self._draining, self._seat)
+        contract = Contract(self.models, routes.listed, is_locked=self._guard is not None and self._guard.is_locked)
         for path, name, make in (
             ("/openapi.json", "openapi", contract.openapi),
             ("/v1/schema", "schema", contract.schema),
@@ -196,7 +273,7 @@ class Server:
         ):
             routes.add("GET", path, name, make())
             routes.add_pattern("GET", f"{path.removesuffix('.json')}/{{model}}", name, make)
-        routes.add("GET", "/healthz", "health", health.handle)
+        routes.add("GET", "/healthz", "health", self._health.handle)
         routes.add("GET", "/metrics", "metrics", lambda request: self._metrics.handle(request))
         return routes
 
@@ -220,7 +297,7 @@ class Server:
         self._open_inference_extensions(routes)
 
     def _open_inference_extensions(self, routes: Routes) -> None:
-        extensions, repository = Extensions(self.models), RepositoryRoutes(self._shelf)
+        extensions, repository = Extensions(self.models), RepositoryRoutes(self._catalogue)
         routes.add("GET", "/v2/models/stats", "stats", extensions.statistics())
         for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
             routes.add_pattern("GET", f"{base}/stats", "model_stats", extensions.statistics)
@@ -235,14 +312,34 @@ class Server:
         from kaizen.serve.grpc import GrpcServer  # here, for it stands on an extra
 
         most = self._limits.body_bytes
-        return GrpcServer(__version__, self.models, self.scoring, self._aside, self._shelf, message_bytes=most)
+        return GrpcServer(
+            __version__,
+            self.models,
+            self.scoring,
+            self._aside,
+            self._catalogue,
+            message_bytes=most,
+            guard=self._guard,
+            tls=self._tls,
+        )
 
     def _measure(self) -> Metrics:
         every = [*self._routes.every, *([] if self._grpc is None else [self._grpc.route])]
-        return Metrics(self.models, every, self._listener, self.scoring, self._feedback, self._commit)
+        together = None if self._seat is None else self._together
+        return Metrics(self.models, every, self._listener, self.scoring, self._feedback, self._commit, together)
 
     def _tick(self) -> None:
         self._listener.tick()
+        if self._guard is not None:
+            self._guard.tick()
+        if self._tls is not None:
+            self._tls.look()
+        self._publish()
+        self.scoring.lag_s = max(0.0, self._loop.time() - self._tick_due)
+        self._begin_tick()
+
+    def _begin_tick(self) -> None:
+        self._tick_due = self._loop.time() + 1.0
         self._ticker = self._loop.call_later(1.0, self._tick)
 
     def _wait_for_parent(self) -> None:
@@ -254,13 +351,3 @@ class Server:
 def _refuse_labels(_: Request) -> None:
     what = "this server keeps no log, so labels have nowhere to go"
     raise RequestError(what, status=501, fix="start it with --log FOLDER")
-
-
-def _cannot_listen(host: str, port: int, err: OSError) -> KaizenError:
-    where = f"{host}:{port}"
-    if err.errno == errno.EADDRINUSE:
-        fix = "stop what listens there, or choose another: kaizen serve --port PORT (0 takes a free one)"
-        return KaizenError(f"port {port} is in use", where=where, fix=fix)
-    if err.errno == errno.EACCES:
-        return KaizenError(f"port {port} needs rights that this user lacks", where=where, fix="choose one over 1023")
-    return KaizenError(f"cannot listen: {err.strerror or err}", where=where, fix="check the host and the port")

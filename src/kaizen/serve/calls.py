@@ -1,9 +1,9 @@
 """What is asked, as the batcher sees it: a request's rows, cut by the arm that answers them, and a shadow's copy.
 
-Call (a request) ─┬─ Part (its rows for one arm)    ─▶ batch ─▶ ShadowPart (the same rows)
-                  └─ Part …
+Call (a request, its deadline, its lane) ─┬─ Part (its rows for one arm)    ─▶ batch ─▶ ShadowPart (the same rows)
+                                          └─ Part …
 
-A call is answered once: when its last part is, with the first error if there was one.
+A call is answered once: when its last part is, or at the first error, behind which its other parts are dropped.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from kaizen.core.errors import KaizenError, RequestError
 from kaizen.core.records import PredictionBatch
 from kaizen.graph.frame import Feeds
 from kaizen.serve.generation import Generation, LiveArm
+from kaizen.serve.lanes import LIVE, NEVER
 from kaizen.serve.message import Request
 from kaizen.serve.reader import Inputs
 
@@ -26,8 +27,8 @@ class Call:
     """One request for predictions, until it is answered."""
 
     __slots__ = (
-        "arms", "at", "error", "finish", "generation", "ids", "outputs", "pending", "request", "request_id", "rows",
-        "units",
+        "arms", "at", "deadline_ns", "error", "finish", "generation", "ids", "lane", "outputs", "pending", "request",
+        "request_id", "rows", "units",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +42,8 @@ class Call:
         units: list[str | None] | None = None,
         at: list[int] | None = None,
         request_id: str | None = None,
+        deadline_ns: int | None = None,
+        lane: int = LIVE,
     ) -> None:
         self.request = request
         self.generation = generation
@@ -50,18 +53,17 @@ class Call:
         self.units = units  # None: rows without a unit
         self.at = at  # None: now
         self.request_id = request_id
+        self.deadline_ns = deadline_ns  # by `time.perf_counter_ns`; None: it does not say
+        self.lane = lane
         self.outputs: list[float] = []  # (rows,)
         self.arms: list[LiveArm] | None = None  # of each row, where one does not answer them all
         self.error: KaizenError | None = None
         self.pending = 1
 
     def settle(self) -> None:
-        """Note that a part is done; send the answers, or the error, if it was the last."""
+        """Note that a part has its answers; send them if it was the last."""
         self.pending -= 1
-        if self.pending:
-            return
-        if self.error is not None:
-            self.request.refuse(self.error)
+        if self.pending or self.error is not None or self.request.connection.lost:
             return
         try:
             self.finish(self)
@@ -70,15 +72,16 @@ class Call:
             self.request.refuse(RequestError("an error inside the server; its log says more", status=500))
 
     def fail(self, error: KaizenError) -> None:
-        """Note that a part has an error; of several the first is the answer."""
-        self.error = self.error or error
-        self.settle()
+        """Send an error as the answer, if there was none before."""
+        if self.error is None:
+            self.error = error
+            self.request.refuse(error)
 
 
 class Part:
     """The rows of a call that one arm answers together."""
 
-    __slots__ = ("call", "inputs", "key", "places", "rows")
+    __slots__ = ("call", "charge_ns", "deadline_ns", "inputs", "key", "places", "rows", "since_ns")
 
     def __init__(self, call: Call, arm: LiveArm, inputs: Inputs, places: Sequence[int] | None) -> None:
         self.call = call
@@ -86,6 +89,15 @@ class Part:
         self.inputs = inputs
         self.places = places  # of its rows in the call; None: it is the whole call
         self.rows = inputs.rows
+        self.deadline_ns = NEVER if call.deadline_ns is None else call.deadline_ns
+        self.since_ns = 0
+        self.charge_ns = 0.0
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody waits for it: the caller hung up, or its call was refused."""
+        call = self.call
+        return call.request.connection.lost or call.error is not None
 
     def own(self, values: list[Any]) -> list[Any]:
         """Return the values of its rows, of those of the call."""
@@ -95,7 +107,7 @@ class Part:
 class ShadowPart:
     """A batch that was answered, or some rows of it, to be scored by another arm as well."""
 
-    __slots__ = ("batch", "feeds", "inputs", "key", "places", "rows")
+    __slots__ = ("batch", "charge_ns", "deadline_ns", "feeds", "inputs", "is_gone", "key", "places", "rows", "since_ns")
 
     def __init__(self, arm: LiveArm, feeds: Feeds, batch: PredictionBatch, places: slice) -> None:
         self.key = arm
@@ -104,6 +116,10 @@ class ShadowPart:
         self.places = places  # of its rows in the batch
         self.rows = places.stop - places.start
         self.inputs = Inputs(self.rows, {group: tensor[places] for group, tensor in feeds.items()})
+        self.deadline_ns = NEVER
+        self.since_ns = 0
+        self.charge_ns = 0.0
+        self.is_gone = False
 
     def halves(self) -> list[ShadowPart]:
         """Return its rows in two parts."""

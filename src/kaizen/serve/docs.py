@@ -1,7 +1,8 @@
 """``GET /docs``: one HTML page, nothing fetched from elsewhere, to read the columns on and to try a prediction.
 
 The page is `docs.html` with the revision's facts in a JSON block; its script makes text of them, never markup, and
-the policy that goes with it lets no other script run.
+the policy that goes with it lets no other script run. Where callers are asked who they are, the page comes without
+the facts: it asks for a key, keeps it in memory, and reads them from the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import html
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -25,7 +27,6 @@ _MARKUP: Final = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 def page(generation: Generation, *, is_named: bool) -> tuple[bytes, bytes]:
     """Return the page and its content security policy; a page `is_named` if it is at ``/docs/{model}``."""
     name = generation.endpoint.name
-    template, policy = _template()
     facts: dict[str, Any] = {
         "endpoint": name,
         "predict": f"../v1/predict/{name}" if is_named else "v1/predict",
@@ -34,6 +35,18 @@ def page(generation: Generation, *, is_named: bool) -> tuple[bytes, bytes]:
         "bundles": generation.bundles(),
         "schema": row_schema(generation),
     }
+    return _filled(name, facts)
+
+
+def locked_page(name: str | None) -> tuple[bytes, bytes]:
+    """Return the page that knows nothing yet, and its policy; `name` is of ``/docs/{model}``."""
+    document = "openapi.json" if name is None else f"../openapi/{quote(name, safe='')}"
+    predict = "v1/predict" if name is None else f"../v1/predict/{quote(name, safe='')}"
+    return _filled("kaizen", {"locked": True, "document": document, "predict": predict})
+
+
+def _filled(name: str, facts: dict[str, Any]) -> tuple[bytes, bytes]:
+    template, policy = _template()
     told = msgspec.json.encode(facts).decode().translate(_MARKUP)
     return template.replace("{{title}}", html.escape(name)).replace("{{facts}}", told).encode(), policy
 

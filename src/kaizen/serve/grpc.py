@@ -11,37 +11,35 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.aside import Aside
 from kaizen.serve.calls import Call
+from kaizen.serve.deadline import HEADER
 from kaizen.serve.generation import LiveArm
 from kaizen.serve.grpc_extensions import GrpcExtensions, absent
+from kaizen.serve.grpc_guard import address_of, credentials, head_of
+from kaizen.serve.grpc_inference import answered, asked_of, parsed
 from kaizen.serve.grpc_messages import messages
 from kaizen.serve.grpc_streams import Streams
+from kaizen.serve.guard import Guard
 from kaizen.serve.message import Head, Request, Route
 from kaizen.serve.models import Models
 from kaizen.serve.oip import (
     EXTENSIONS,
-    PREDICTION_ID,
-    Infer,
-    Wanted,
-    answer_of,
     call_of,
     metadata,
     outputs_of,
     pinned,
-    values_of,
 )
 from kaizen.serve.reader import Inputs
-from kaizen.serve.repository import Shelf
+from kaizen.serve.repository import Catalogue
 from kaizen.serve.scoring import Scoring
-from kaizen.serve.tensors import Tensor, output
+from kaizen.serve.tls import Tls
 
 logger = logging.getLogger("kaizen.serve")
 
@@ -49,23 +47,17 @@ SERVICE: Final = "inference.GRPCInferenceService"
 _REPOSITORY: Final = "inference.model_repository.ModelRepositoryService"
 _HEALTH: Final = "grpc.health.v1.Health"
 _CONCURRENT: Final = 1024  # calls under way; more are answered RESOURCE_EXHAUSTED by gRPC itself
+_DAY_S: Final = 86_400
 _CODES: Final[Mapping[int, grpc.StatusCode]] = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
     403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     409: grpc.StatusCode.FAILED_PRECONDITION,
     422: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
-}
-_CONTENTS: Final[Mapping[str, str]] = {
-    "BOOL": "bool_contents",
-    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
-    "INT64": "int64_contents",
-    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 Handler: TypeAlias = "Callable[[bytes, Any], Awaitable[bytes]]"
 
@@ -83,10 +75,12 @@ class GrpcServer:
         Where calls go.
     aside
         Reads large messages.
-    shelf
+    catalogue
         What may be loaded by request.
     message_bytes
         The longest message taken and sent.
+    guard, tls
+        Who may call, and the certificate.
     """
 
     def __init__(
@@ -95,9 +89,11 @@ class GrpcServer:
         models: Models,
         scoring: Scoring,
         aside: Aside,
-        shelf: Shelf,
+        catalogue: Catalogue,
         *,
         message_bytes: int,
+        guard: Guard | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self.route = Route("grpc_infer", lambda _: None)
         self._version = version
@@ -105,25 +101,33 @@ class GrpcServer:
         self._scoring = scoring
         self._aside = aside
         self._message_bytes = message_bytes
+        self._guard = guard
+        self._tls = tls
         self._messages = messages()
-        self._extensions = GrpcExtensions(self._messages, models, shelf)
+        self._extensions = GrpcExtensions(self._messages, models, catalogue)
         watched = frozenset({"", SERVICE, _REPOSITORY, _HEALTH})
         self._streams = Streams(self._messages, watched, self._is_ready, self._inferred)
         self._server: Any = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Open the port, 0 for a free one, and return it; raise `KaizenError` if it cannot be had."""
+    async def start(self, host: str, port: int, *, is_shared: bool = False) -> int:
+        """Open the port, 0 for a free one, and return it; raise `KaizenError` if it cannot be had.
+
+        A port that is shared is open in other workers of this server as well, and the kernel deals the connections.
+        """
         options = [
             ("grpc.max_receive_message_length", self._message_bytes),
             ("grpc.max_send_message_length", self._message_bytes),
-            ("grpc.so_reuseport", 0),  # or a second server would take half of the calls without a word
+            ("grpc.so_reuseport", int(is_shared)),  # else a second server would take half of the calls without a word
         ]
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=_CONCURRENT)
         self._server.add_generic_rpc_handlers(tuple(self._services()))
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         fix = "stop what listens there, or choose another: kaizen serve --grpc-port PORT (0 takes a free one)"
         try:
-            bound = int(self._server.add_insecure_port(address))
+            if self._tls is None:
+                bound = int(self._server.add_insecure_port(address))
+            else:
+                bound = int(self._server.add_secure_port(address, credentials(self._tls)))
         except RuntimeError as err:
             raise KaizenError("gRPC cannot listen there", where=address, fix=fix) from err
         if not bound:
@@ -156,8 +160,13 @@ class GrpcServer:
         }
         health = {"Check": self._answering("HealthCheckRequest", self._check)}
         services = {SERVICE: inference | extensions | repository, _REPOSITORY: repository, _HEALTH: health}
+        if self._guard is not None:
+            services = {
+                service: {name: self._guarded(name, handle) for name, handle in methods.items()}
+                for service, methods in services.items()
+            }
         streams = {
-            SERVICE: {"ModelStreamInfer": grpc.stream_stream_rpc_method_handler(self._streams.stream)},
+            SERVICE: {"ModelStreamInfer": grpc.stream_stream_rpc_method_handler(self._stream)},
             _HEALTH: {"Watch": grpc.unary_stream_rpc_method_handler(self._streams.watch)},
         }
         return [
@@ -169,13 +178,33 @@ class GrpcServer:
             for service, methods in services.items()
         ]
 
+    def _guarded(self, name: str, handle: Handler) -> Handler:
+        """Return the handler of a call for those who may make it."""
+
+        async def admitted(body: bytes, context: Any) -> bytes:
+            try:
+                self._admit(name, context)
+            except RequestError as err:
+                error = err
+            else:
+                return await handle(body, context)
+            await context.abort(code_of(error), _says(error))
+            raise AssertionError  # abort raises
+
+        return admitted
+
+    def _admit(self, name: str, context: Any) -> None:
+        if self._guard is not None:
+            route = Route(name, lambda _: None)
+            self._guard.admit(head_of(context, route), self._guard.peer(address_of(context)))
+
     def _answering(self, name: str, answer: Callable[[Any], Any]) -> Handler:
         """Return the handler of a call that is answered at once."""
         kind = self._messages[name]
 
         async def handle(body: bytes, context: Any) -> bytes:
             try:
-                response = answer(_parsed(kind, body))
+                response = answer(parsed(kind, body))
                 if inspect.isawaitable(response):
                     response = await response
                 return bytes(response.SerializeToString())
@@ -220,12 +249,23 @@ class GrpcServer:
         request, done = self._begin(body, context)
         answer = await done
         if request.error is not None:
-            await context.abort(code_of(request.error), _says(request.error))
+            await context.abort(code_of(request.error), _says(request.error), _push_back(request.error))
         return answer
 
-    def _inferred(self, body: bytes, context: Any) -> Awaitable[bytes | str]:
+    async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        try:
+            self._admit("ModelStreamInfer", context)
+        except RequestError as err:
+            error = err
+        else:
+            async for answer in self._streams.stream(requests, context):
+                yield answer
+            return
+        await context.abort(code_of(error), _says(error))
+
+    def _inferred(self, body: bytes, context: Any) -> asyncio.Future[bytes | str]:
         """Begin a call of a stream; what comes of it is an answer or an error's words."""
-        request, done = self._begin(body, context)
+        request, done = self._begin(body, context, is_streamed=True)
 
         async def answer() -> bytes | str:
             message = await done
@@ -233,10 +273,12 @@ class GrpcServer:
 
         return asyncio.ensure_future(answer())
 
-    def _begin(self, body: bytes, context: Any) -> tuple[_Rpc, asyncio.Future[bytes]]:
+    def _begin(self, body: bytes, context: Any, *, is_streamed: bool = False) -> tuple[_Rpc, asyncio.Future[bytes]]:
         done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         request = _Rpc(_Once(done), self._head(context), body, time.perf_counter_ns())
         try:
+            if is_streamed:
+                self._admit("ModelInfer", context)
             self._aside.run(request, lambda: self._decode(request), lambda taken: self._scoring.submit(*taken))
         except Exception as err:  # a call that is never answered would be worse
             request.refuse(_told(err, self.route.name))
@@ -245,41 +287,28 @@ class GrpcServer:
     def _head(self, context: Any) -> Head:
         own = [value for key, value in context.invocation_metadata() or () if key == "x-request-id"]
         headers = {b"x-request-id": own[0].encode("latin-1", "replace")} if own else {}
+        left_s = context.time_remaining()
+        if left_s is not None and left_s < _DAY_S:
+            headers[HEADER] = b"%d" % max(1, left_s * 1000)
         head = Head("POST", f"/{SERVICE}/ModelInfer", headers, keep_alive=True, old=False)
         head.route = self.route
         return head
 
     def _decode(self, request: Request) -> tuple[Call, list[Inputs], LiveArm | None]:
-        message = _parsed(self._messages["ModelInferRequest"], request.body)
+        message = parsed(self._messages["ModelInferRequest"], request.body)
         generation, decoder = self._models.serving(message.model_name)
         arm = pinned(generation, message.model_version or None)
-        asked, data = _asked(message)
+        asked, data = asked_of(message)
         wanted = outputs_of(asked, generation.output)
         is_raw = bool(message.raw_input_contents) or any(binary for _, binary in wanted)
         names = [name for name, _ in wanted]
 
         def finish(call: Call) -> None:
-            call.request.reply(self._answer(call, message.id or None, names, is_raw=is_raw))
+            call.request.reply(
+                answered(self._messages["ModelInferResponse"], call, message.id or None, names, is_raw=is_raw)
+            )
 
         return *call_of(request, generation, decoder, asked, data, finish), arm
-
-    def _answer(self, call: Call, own_id: str | None, names: list[str], *, is_raw: bool) -> bytes:
-        told = answer_of(call, own_id)
-        parameters = told.pop("parameters")
-        response = self._messages["ModelInferResponse"](**told)
-        for name, value in parameters.items():
-            field = "string_param" if isinstance(value, str) else "int64_param"
-            setattr(response.parameters[name], field, value)
-        for name in names:
-            datatype, values = values_of(call, name)
-            tensor = response.outputs.add(name=name, datatype=datatype, shape=[call.rows])
-            if is_raw:
-                response.raw_output_contents.append(output(name, datatype, values, binary=True)[1])
-            elif name == PREDICTION_ID:
-                tensor.contents.bytes_contents.extend([value.encode() for value in values])
-            else:
-                tensor.contents.fp64_contents.extend(values)
-        return bytes(response.SerializeToString())
 
 
 class _Rpc(Request):
@@ -306,6 +335,11 @@ class _Once:
         if not self._done.done():
             self._done.set_result(body)
 
+    @property
+    def lost(self) -> bool:
+        """Whether the caller has cancelled the call."""
+        return self._done.cancelled()
+
 
 def code_of(error: KaizenError) -> grpc.StatusCode:
     """Return the status code of an error."""
@@ -317,6 +351,11 @@ def code_of(error: KaizenError) -> grpc.StatusCode:
 
 def _says(error: KaizenError) -> str:
     return str(error).replace("\n  → ", "; ")[:1000]  # it travels in a header, of which there are 8 KiB
+
+
+def _push_back(error: KaizenError) -> tuple[tuple[str, str], ...]:
+    """Return when clients that try again of themselves may do so."""
+    return (("grpc-retry-pushback-ms", f"{error.retry_after_s}000"),) if isinstance(error, OverloadError) else ()
 
 
 def _told(err: Exception, route: str) -> KaizenError:
@@ -333,48 +372,3 @@ def _refusing(code: grpc.StatusCode, why: str) -> Handler:
         raise AssertionError  # abort raises
 
     return handle
-
-
-def _parsed(kind: Any, body: bytes) -> Any:
-    try:
-        return kind.FromString(body)
-    except DecodeError as err:
-        raise RequestError("the message is not of this protocol") from err
-
-
-def _asked(message: Any) -> tuple[Infer, list[memoryview | None]]:
-    """Return what a message asks, and the raw content of each input, None for typed content."""
-    raw = message.raw_input_contents
-    if raw and len(raw) != len(message.inputs):
-        what = f"expected one content for each of {len(message.inputs)} inputs, got {len(raw)}"
-        raise RequestError(what, where="raw_input_contents")
-    tensors = []
-    for told in message.inputs:
-        tensor = Tensor(told.name, told.datatype, list(told.shape))
-        if not raw:
-            tensor.data = _typed(told)
-        elif told.HasField("contents"):
-            raise RequestError("raw and typed contents do not mix", where=f"inputs[{told.name[:64]}].contents")
-        tensors.append(tensor)
-    outputs = [Wanted(told.name, _parameters(told.parameters)) for told in message.outputs]
-    asked = Infer(tensors, message.id or None, outputs, _parameters(message.parameters))
-    return asked, [memoryview(content) for content in raw] or [None] * len(tensors)
-
-
-def _typed(told: Any) -> list[Any]:
-    where = f"inputs[{told.name[:64]}].contents"
-    if told.datatype in ("FP16", "BF16"):
-        raise RequestError(f"{told.datatype} has no typed contents", where=where, fix="use raw_input_contents")
-    field = _CONTENTS.get(told.datatype)
-    values = list(getattr(told.contents, field)) if field else []
-    if field != "bytes_contents":
-        return values
-    try:
-        return [value.decode() for value in values]
-    except UnicodeDecodeError as err:
-        raise RequestError("expected UTF-8", where=where) from err
-
-
-def _parameters(told: Any) -> dict[str, Any]:
-    chosen = {name: value.WhichOneof("parameter_choice") for name, value in told.items()}
-    return {name: getattr(told[name], field) for name, field in chosen.items() if field}

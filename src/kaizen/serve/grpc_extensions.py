@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from kaizen.core.errors import KaizenError
+from kaizen.serve.grpc_inference import chosen
 from kaizen.serve.models import Models
 from kaizen.serve.oip import pinned
 from kaizen.serve.oip_extensions import configuration, statistics, why_not
-from kaizen.serve.repository import Shelf
+from kaizen.serve.repository import Catalogue
 
 Answer: TypeAlias = "Callable[[Any], Any]"  # from a request's message to a response's, or an awaitable of it
 
@@ -35,14 +36,14 @@ class GrpcExtensions:
     ----------
     messages
         The class of each message by its name.
-    models, shelf
+    models, catalogue
         What serves, and what may be loaded.
     """
 
-    def __init__(self, messages: Mapping[str, Any], models: Models, shelf: Shelf) -> None:
+    def __init__(self, messages: Mapping[str, Any], models: Models, catalogue: Catalogue) -> None:
         self._messages = messages
         self._models = models
-        self._shelf = shelf
+        self._catalogue = catalogue
 
     def repository(self) -> dict[str, Answer]:
         """Return what answers each call of the repository, which two services have."""
@@ -57,7 +58,7 @@ class GrpcExtensions:
         return {"ModelStatistics": self._statistics, "ModelConfig": self._config}
 
     def _index(self, asked: Any) -> Any:
-        models = self._shelf.index(ready=asked.ready)
+        models = self._catalogue.index(ready=asked.ready)
         return self._messages["RepositoryIndexResponse"](models=models)
 
     async def _load(self, asked: Any) -> Any:
@@ -67,14 +68,14 @@ class GrpcExtensions:
             if not done.done():  # whoever asked may have gone
                 done.set_result(error)
 
-        self._shelf.load(asked.model_name, _chosen(asked.parameters), then)
+        self._catalogue.load(asked.model_name, chosen(asked.parameters), then)
         error = await done
         if error is not None:
             raise error
         return self._messages["RepositoryModelLoadResponse"]()
 
     def _unload(self, asked: Any) -> Any:
-        self._shelf.unload(asked.model_name, _chosen(asked.parameters))
+        self._catalogue.unload(asked.model_name, chosen(asked.parameters))
         return self._messages["RepositoryModelUnloadResponse"]()
 
     def _statistics(self, asked: Any) -> Any:
@@ -95,8 +96,3 @@ class GrpcExtensions:
 def absent() -> dict[str, str]:
     """Return the calls that are not there, each with why."""
     return {name: why_not(what) for name, what in _ABSENT.items()}
-
-
-def _chosen(told: Any) -> dict[str, Any]:
-    chosen = {name: value.WhichOneof("parameter_choice") for name, value in told.items()}
-    return {name: getattr(told[name], field) for name, field in chosen.items() if field}

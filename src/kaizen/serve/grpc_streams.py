@@ -9,7 +9,7 @@ A stream does not end for a request that is wrong: its answer has the error's wo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 _UNDER_WAY: Final = 256  # requests of one stream whose answers are not sent
@@ -37,7 +37,7 @@ class Streams:
         messages: Mapping[str, Any],
         services: frozenset[str],
         is_ready: Callable[[], bool],
-        infer: Callable[[bytes, Any], Awaitable[bytes | str]],
+        infer: Callable[[bytes, Any], asyncio.Future[bytes | str]],
     ) -> None:
         self._messages = messages
         self._services = services
@@ -63,7 +63,7 @@ class Streams:
 
     async def stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         """Give the answer to each request."""
-        taken: asyncio.Queue[Awaitable[bytes | str] | None] = asyncio.Queue()
+        taken: asyncio.Queue[asyncio.Future[bytes | str] | None] = asyncio.Queue()
         room = asyncio.Semaphore(_UNDER_WAY)
         reading = asyncio.ensure_future(self._read(requests, context, taken, room))
         stopping = asyncio.ensure_future(self._stopping.wait())
@@ -75,12 +75,15 @@ class Streams:
         finally:
             reading.cancel()
             stopping.cancel()
+            while not taken.empty():
+                if (call := taken.get_nowait()) is not None:
+                    call.cancel()  # nobody waits for it any more
 
     async def _read(
         self,
         requests: AsyncIterator[bytes],
         context: Any,
-        taken: asyncio.Queue[Awaitable[bytes | str] | None],
+        taken: asyncio.Queue[asyncio.Future[bytes | str] | None],
         room: asyncio.Semaphore,
     ) -> None:
         try:

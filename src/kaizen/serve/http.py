@@ -14,7 +14,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 from urllib.parse import unquote
 
 import httptools
@@ -22,9 +22,13 @@ import msgspec
 
 from kaizen.core.errors import RequestError
 from kaizen.serve.compression import LONG_BYTES, WORTH_BYTES, compressed, inflated
+from kaizen.serve.guard import Guard
 from kaizen.serve.message import JSON, Head, Request, Route, error_body, response
 
 logger = logging.getLogger("kaizen.serve")
+
+_SMALL_BYTES: Final = 64 << 10
+_UNSIZED: Final = frozenset({b"transfer-encoding", b"expect"})
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,11 +54,14 @@ class Listener:
         Gives the route of a method and a path; called once for each distinct head.
     limits
         What one client may ask.
+    guard
+        Who may ask it; None: everybody.
     """
 
-    def __init__(self, resolve: Callable[[str, str], Route], limits: Limits) -> None:
+    def __init__(self, resolve: Callable[[str, str], Route], limits: Limits, guard: Guard | None = None) -> None:
         self.resolve = resolve
         self.limits = limits
+        self.guard = guard
         self.connections: set[Connection] = set()
         self.heads: dict[bytes, Head] = {}
         self.broken = Route("broken", _refuse_broken)
@@ -90,17 +97,21 @@ class Connection(asyncio.Protocol):
         self._listener = listener
         self._limits = listener.limits
         self._heads = listener.heads
+        self._guard = listener.guard
+        self._peer = ""
         self._transport: asyncio.Transport
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Request] = deque()  # requests without a sent answer, oldest first
         self._between = True  # no request is half-read
         self._closing = False  # an answer that closes is on its way: what comes in is thrown away
-        self._lost = False
+        self.lost = False
         self._held = False  # the client does not read its answers, so nothing more is read from it
         self._heard = True  # since the last tick
         self._quiet_s = 0
         self._partial_s = 0
-        self._head_bytes = 0
+        self._begun = 0  # requests
+        self._head_bytes = 0  # of its address and headers
+        self._raw_bytes = 0  # of what came of it before it was whole
         self._body_bytes = 0
         self._arrived_ns = 0
         self._url = b""
@@ -115,12 +126,14 @@ class Connection(asyncio.Protocol):
         """Begin, unless there are too many connections already."""
         self._transport = cast("asyncio.Transport", transport)
         self._listener.connections.add(self)
+        if self._guard is not None:
+            self._peer = self._guard.peer(transport.get_extra_info("peername"))
         if len(self._listener.connections) > self._limits.connections:
             self._refuse(RequestError("too many connections", status=503, fix="try again in a second"))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's signature)
         """Forget the client; answers that are still due go nowhere."""
-        self._lost = True
+        self.lost = True
         self._listener.connections.discard(self)
         self._listener.waiting -= len(self._queue)
         self._listener.buffered_bytes -= self._body_bytes
@@ -130,7 +143,7 @@ class Connection(asyncio.Protocol):
         """Keep the way back open while answers are due."""
         if self._queue and not self._closing:
             self._closing = True
-            return True
+            return self._transport.can_write_eof()  # TLS has no half-open connections
         return False
 
     def pause_writing(self) -> None:
@@ -169,8 +182,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Start a request."""
+        self._begun += 1
         self._between = False
-        self._partial_s = self._head_bytes = 0
+        self._partial_s = self._head_bytes = self._raw_bytes = 0
         self._url = b""
         self._headers = {}
         self._head = None
@@ -200,6 +214,8 @@ class Connection(asyncio.Protocol):
         self._head = head
         if head.length > self._limits.body_bytes:
             raise self._too_large()
+        if self._guard is not None and (head.length > _SMALL_BYTES or _UNSIZED & self._headers.keys()):
+            self._guard.identify(head, self._peer)  # who may not ask need not send the body
         if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._queue:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -223,10 +239,10 @@ class Connection(asyncio.Protocol):
         raw, self._raw_head = self._raw_head, b""
         body = b"".join(self._body)
         self._body = []
-        if _is_plain(raw, head):
-            self._listener.remember(raw, head)
         if not self._closing:
             self._begin(head, body)
+        if _is_plain(raw, head) and (self._guard is None or head.grant is not None):
+            self._listener.remember(raw, head)
 
     # Inside
 
@@ -237,6 +253,8 @@ class Connection(asyncio.Protocol):
         if not head.keep_alive:
             self._closing = True
         try:
+            if self._guard is not None:
+                self._guard.admit(head, self._peer)
             if b"content-encoding" in head.headers:
                 request.body = inflated(head.headers[b"content-encoding"], body, self._limits.body_bytes)
             head.route.handle(request)
@@ -245,12 +263,12 @@ class Connection(asyncio.Protocol):
         except Exception:
             logger.exception("failed route=%s request_id=%s", head.route.name, head.request_id.decode("latin-1"))
             request.refuse(RequestError("an error inside the server; its log says more", status=500))
-        if len(self._queue) > self._limits.pipelined and not self._lost:
+        if len(self._queue) > self._limits.pipelined and not self.lost:
             self._transport.pause_reading()
 
     def answer(self, request: Request, status: int, body: bytes, content_type: bytes, extra: bytes) -> None:
         """Write an answer, behind those that were asked for before it."""
-        if self._lost:
+        if self.lost:
             return
         head = request.head
         if len(body) > WORTH_BYTES and status == 200 and head.encoding and b"content-encoding" not in extra:
@@ -292,7 +310,7 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         # A socket closed with unread input resets, and the client may never see the answer: say "no more"
         # first, throw away what still comes, and close when the client does or at the next but one tick.
-        if self._between or self._lost:
+        if self._between or self.lost:
             self._transport.close()
             return
         self._closing = True
@@ -300,10 +318,13 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
 
     def _parse(self, data: bytes) -> None:
+        begun = self._begun + self._between
         try:
             self._parser.feed_data(data)
-            if not self._between and self._head is None:
-                self._count(len(data))
+            if self._begun <= begun and not self._between and self._head is None:  # all of it is of one head
+                self._raw_bytes += len(data)
+                if self._raw_bytes > self._limits.head_bytes + 4 * self._limits.headers + 64:  # what is not counted
+                    self._count(self._raw_bytes)
         except httptools.HttpParserUpgrade as err:
             # Nothing is upgraded: the request was answered as it is, and the next one starts here.
             self._parser = httptools.HttpRequestParser(self)

@@ -8,12 +8,14 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
-from kaizen.core.errors import KaizenError, RequestError
+from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.compression import accepted
+from kaizen.serve.scopes import Grant, Scope, scope_of
 
 REASONS: Final[Mapping[int, bytes]] = {
     200: b"OK",
     400: b"Bad Request",
+    401: b"Unauthorized",
     403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
@@ -23,10 +25,12 @@ REASONS: Final[Mapping[int, bytes]] = {
     413: b"Content Too Large",
     415: b"Unsupported Media Type",
     422: b"Unprocessable Content",
+    429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
     500: b"Internal Server Error",
     501: b"Not Implemented",
     503: b"Service Unavailable",
+    504: b"Gateway Timeout",
 }
 JSON: Final = b"application/json"
 _BUCKETS: Final = 32  # latencies by power of two of microseconds: 1 us to 35 minutes
@@ -46,12 +50,13 @@ class Counts:
 
 
 class Route:
-    """A handler, and the figures of its answers."""
+    """A handler, the scope that it asks of callers, and the figures of its answers."""
 
-    __slots__ = ("counts", "handle", "name")
+    __slots__ = ("counts", "handle", "name", "scope")
 
     def __init__(self, name: str, handle: Handler) -> None:
         self.name = name
+        self.scope: Scope = scope_of(name)
         self.handle = handle
         self.counts = Counts()
 
@@ -59,7 +64,9 @@ class Route:
 class Head:
     """The request line and headers, parsed; a client sends the same head again and again, so they are kept."""
 
-    __slots__ = ("encoding", "headers", "keep_alive", "length", "method", "old", "path", "request_id", "route")
+    __slots__ = (
+        "encoding", "grant", "headers", "keep_alive", "length", "method", "old", "path", "request_id", "route",
+    )  # fmt: skip
 
     def __init__(self, method: str, path: str, headers: dict[bytes, bytes], *, keep_alive: bool, old: bool) -> None:
         self.method = method
@@ -70,11 +77,17 @@ class Head:
         self.request_id = headers.get(b"x-request-id", b"")[:128]
         self.encoding = accepted(headers.get(b"accept-encoding"))  # in which it takes long answers
         self.length = 0
+        self.grant: Grant | None = None  # what the guard found out, if there is one
         self.route: Route
 
 
 class Answers(Protocol):
     """Takes the answers of a connection and sends them in the order of its requests."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody is there to take them any more."""
+        ...
 
     def answer(self, request: Request, status: int, body: bytes, content_type: bytes, extra: bytes, /) -> None:
         """Send this answer once those before it are sent; `extra` is whole header lines."""
@@ -109,7 +122,9 @@ class Request:
         """Send an error as the answer."""
         status = error.status if isinstance(error, RequestError) else 500
         if status == 503:
-            extra += b"retry-after: 1\r\n"
+            extra += b"retry-after: %d\r\n" % (error.retry_after_s if isinstance(error, OverloadError) else 1)
+        if isinstance(error, RequestError):
+            extra += error.headers
         self.reply(error_body(error), status=status, extra=extra)
 
 

@@ -5,7 +5,7 @@ Latencies and batch sizes are counted by power of two, so an observation is one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,9 +16,11 @@ from kaizen.serve.commit import Commit
 from kaizen.serve.feedback import Feedback
 from kaizen.serve.generation import Generation
 from kaizen.serve.http import Listener
+from kaizen.serve.lanes import NAMES
 from kaizen.serve.message import Request, Route
 from kaizen.serve.models import Models
 from kaizen.serve.scoring import Scoring
+from kaizen.serve.tally import Family
 
 _TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -32,6 +34,8 @@ class Metrics:
         The endpoints.
     routes
         Whose answers are counted.
+    together
+        Returns the figures of all workers of the server, where there are several, this one's included.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Metrics:
         scoring: Scoring,
         feedback: Feedback,
         commit: Commit,
+        together: Callable[[], list[Family]] | None = None,
     ) -> None:
         self._models = models
         self._routes = routes
@@ -49,6 +54,7 @@ class Metrics:
         self._scoring = scoring
         self._feedback = feedback
         self._commit = commit
+        self._together = together
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -58,6 +64,28 @@ class Metrics:
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics; called by prometheus_client."""
+        if self._together is None:
+            yield from self._own()
+            return
+        for family in self._together():
+            metric = Metric(family.name, family.says, family.type)
+            for name, labels, value in family.samples:
+                metric.add_sample(name, dict(labels), value)
+            yield metric
+
+    def families(self) -> list[Family]:
+        """Return this process' figures in plain values."""
+        return [
+            Family(
+                each.name,
+                each.documentation,
+                each.type,
+                [(s.name, tuple(s.labels.items()), s.value) for s in each.samples],
+            )
+            for each in self._own()
+        ]
+
+    def _own(self) -> Iterable[Metric]:
         yield from self._requests()
         yield from self._rows()
         yield from self._log()
@@ -87,12 +115,32 @@ class Metrics:
         batches = cumulative(self._scoring.batches, 1.0)
         yield HistogramMetricFamily("kaizen_batch_rows", "Rows a batch.", batches, self._scoring.batch_rows)
         yield CounterMetricFamily("kaizen_labels", "Labels taken.", self._feedback.labels)
-        queued = GaugeMetricFamily("kaizen_queue_rows", "Rows that wait.", labels=["lane"])
-        for lane, rows in zip(("live", "bulk", "shadow"), self._scoring.batcher.queued_rows, strict=True):
-            queued.add_metric([lane], rows)
-        yield queued
+        yield from self._queue()
         yield CounterMetricFamily("kaizen_shadow_dropped_rows", "Not scored: too busy.", self._scoring.shadow_dropped)
         yield CounterMetricFamily("kaizen_shadow_failed_rows", "Shadow failures.", self._scoring.shadow_failed)
+
+    def _queue(self) -> Iterable[Metric]:
+        batcher, held = self._scoring.batcher, self._scoring.held_rows
+        lanes = batcher.lanes
+        queued = GaugeMetricFamily("kaizen_queue_rows", "Rows that wait.", labels=["lane"])
+        for lane, rows in zip(NAMES, lanes.rows, strict=True):
+            queued.add_metric([lane], rows)
+        yield queued
+        waited = cumulative(lanes.waited_us, 1e-6)
+        yield HistogramMetricFamily("kaizen_queue_seconds", "From asked to its batch.", waited, lanes.waited_ns / 1e9)
+        wait_s = batcher.wait_ns() / 1e9
+        yield GaugeMetricFamily("kaizen_queue_wait_seconds", "What a new request would wait, as expected.", wait_s)
+        yield GaugeMetricFamily("kaizen_disk_wait_rows", "Rows scored that wait for the disk.", sum(held))
+        yield GaugeMetricFamily("kaizen_loop_lag_seconds", "How late what arrives is read.", self._scoring.lag_s)
+        dropped = CounterMetricFamily("kaizen_unscored", "Requests, or parts, not scored.", labels=["reason"])
+        dropped.add_metric(["overload"], batcher.refused)
+        dropped.add_metric(["deadline"], batcher.expired)
+        dropped.add_metric(["cancelled"], batcher.cancelled)
+        yield dropped
+        yield CounterMetricFamily(
+            "kaizen_failed_batches", "Batches cut to find what spoilt them.", batcher.failed_batches
+        )
+        yield CounterMetricFamily("kaizen_quarantined", "Requests, or parts, that spoil a batch.", batcher.failed_jobs)
 
     def _log(self) -> Iterable[Metric]:
         scoring = self._scoring

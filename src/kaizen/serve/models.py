@@ -17,7 +17,8 @@ from kaizen.core.errors import RequestError, nearest
 from kaizen.core.records import Endpoint
 from kaizen.serve.generation import Generation, Model
 from kaizen.serve.rows import RowDecoder
-from kaizen.serve.swap import Swap
+from kaizen.serve.seat import Seat
+from kaizen.serve.swap import JointSwap, Swap
 
 logger = logging.getLogger("kaizen.serve")
 
@@ -48,9 +49,13 @@ class EndpointSource:
 class Hosted:
     """One endpoint as this process serves it."""
 
-    def __init__(self, source: EndpointSource, clock: Clock) -> None:
+    def __init__(self, source: EndpointSource, clock: Clock, seat: Seat | None = None) -> None:
         self.name = source.name
-        self.swap = Swap(source.endpoint, source.load, self._switch)
+        self.swap = (
+            Swap(source.endpoint, source.load, self._switch)
+            if seat is None
+            else JointSwap(source.endpoint, source.load, self._switch, source.name, seat)
+        )
         self._time = source.time
         self._unit = source.unit
         self._clock = clock
@@ -89,14 +94,19 @@ class Models:
         Tells the event time of rows that do not have one.
     every_s
         How often to look for new revisions.
+    seat
+        Of a worker that swaps together with others.
     """
 
-    def __init__(self, clock: Clock, *, every_s: float = 0.1) -> None:
+    def __init__(self, clock: Clock, *, every_s: float = 0.1, seat: Seat | None = None) -> None:
         self._clock = clock
+        self._seat = seat
         self._every_s = every_s
         self._hosted: dict[str, Hosted] = {}
         self._fresh: dict[Hosted, Callable[[Hosted], None]] = {}  # what is called after the first look
         self._wake = threading.Event()
+        if seat is not None:
+            seat.wake_by(self._wake.set)
         self._stopped = False
         self._thread = threading.Thread(target=self._watch, name="kaizen-swap", daemon=True)
 
@@ -128,7 +138,7 @@ class Models:
 
     def add(self, source: EndpointSource, then: Callable[[Hosted], None] | None = None) -> Hosted:
         """Take an endpoint; `then` is called in the thread once its first revision serves or has failed to."""
-        hosted = Hosted(source, self._clock)
+        hosted = Hosted(source, self._clock, self._seat)
         self._hosted[source.name] = hosted
         if then is not None:
             self._fresh[hosted] = then

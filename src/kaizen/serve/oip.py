@@ -8,6 +8,7 @@ them. What other servers add to the protocol is in `oip_extensions.py` and `repo
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -19,6 +20,7 @@ from kaizen.graph.frame import feeds
 from kaizen.graph.rows import GROUP
 from kaizen.serve.aside import Aside
 from kaizen.serve.calls import Call
+from kaizen.serve.deadline import deadline_of, lane_of
 from kaizen.serve.generation import Generation, LiveArm
 from kaizen.serve.message import Handler, Request
 from kaizen.serve.models import Models
@@ -31,6 +33,7 @@ EXTENSIONS: Final = [
     "binary_tensor_data", "model_repository", "schedule_policy", "statistics", "model_configuration",
 ]  # fmt: skip
 PREDICTION_ID: Final = "prediction_id"
+_SAYS_WHEN: Final = re.compile(rb"\"(?:priority|timeout)")  # its parameters have to be read first
 _LENGTH: Final = b"inference-header-content-length"
 _SEQUENCE: Final = ("sequence_id", "sequence_start", "sequence_end")
 _MEMORY: Final = "shared_memory_region"
@@ -118,6 +121,8 @@ class OpenInference:
         def handle(request: Request) -> None:
             generation, decoder = self._models.serving(model)
             arm = pinned(generation, version)
+            if not _SAYS_WHEN.search(request.body, 0, 1 << 16):
+                self._scoring.shed(request, generation, deadline_of(request))
             self._aside.run(
                 request,
                 lambda: self._decode(request, generation, decoder),
@@ -208,6 +213,8 @@ def call_of(
         units=decoder.units(unit, inputs),
         at=decoder.moments(at, inputs),
         request_id=asked.id or request.head.request_id.decode("latin-1") or None,
+        deadline_ns=deadline_of(request, asked.parameters),
+        lane=lane_of(asked.parameters),
     )
     return call, inputs
 

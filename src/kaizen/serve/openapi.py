@@ -12,12 +12,13 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from kaizen import __version__
-from kaizen.serve.docs import page
+from kaizen.serve.docs import locked_page, page
 from kaizen.serve.generation import Generation
 from kaizen.serve.message import Handler, Request
 from kaizen.serve.models import Models
 from kaizen.serve.oip_extensions import UNSUPPORTED
 from kaizen.serve.schema import DIALECT, MOMENT, row_schema
+from kaizen.serve.scopes import GIVEN, scope_of
 from kaizen.serve.tensors import DATATYPES
 
 Schema: TypeAlias = dict[str, Any]
@@ -38,11 +39,16 @@ class Contract:
         The endpoints.
     listed
         Gives method, path and name of every route.
+    is_locked
+        Whether callers are asked who they are.
     """
 
-    def __init__(self, models: Models, listed: Callable[[], Sequence[tuple[str, str, str]]]) -> None:
+    def __init__(
+        self, models: Models, listed: Callable[[], Sequence[tuple[str, str, str]]], *, is_locked: bool = False
+    ) -> None:
         self._models = models
         self._listed = listed
+        self._is_locked = is_locked
         self._kept: tuple[Generation, int, bytes] | None = None
 
     def openapi(self, model: str | None = None) -> Handler:
@@ -52,7 +58,11 @@ class Contract:
             generation, models = self._models.serving(model)[0], len(self._models)
             if self._kept is None or self._kept[:2] != (generation, models):
                 routes = _concerning(generation.endpoint.name, self._listed(), is_only=models == 1)
-                self._kept = generation, models, _ENCODER.encode(document(generation, routes))
+                self._kept = (
+                    generation,
+                    models,
+                    _ENCODER.encode(document(generation, routes, is_locked=self._is_locked)),
+                )
             request.reply(self._kept[2])
 
         return handle
@@ -70,7 +80,10 @@ class Contract:
         """GET /docs[/{model}]."""
 
         def handle(request: Request) -> None:
-            html, policy = page(self._models.serving(model)[0], is_named=model is not None)
+            if self._is_locked:
+                html, policy = locked_page(model)
+            else:
+                html, policy = page(self._models.serving(model)[0], is_named=model is not None)
             extra = b"content-security-policy: %b\r\nx-content-type-options: nosniff\r\n" % policy
             request.reply(html, content_type=b"text/html; charset=utf-8", extra=extra)
 
@@ -88,12 +101,12 @@ def _concerning(name: str, routes: Sequence[tuple[str, str, str]], *, is_only: b
     ]
 
 
-def document(generation: Generation, routes: Sequence[tuple[str, str, str]]) -> Schema:
+def document(generation: Generation, routes: Sequence[tuple[str, str, str]], *, is_locked: bool = False) -> Schema:
     """Return the OpenAPI 3.1 document of these routes (method, path, name)."""
     versions = [str(arm.bundle.version) for arm in generation.arms]
     paths: dict[str, Schema] = {}
     for method, path, name in routes:
-        operation = _operation(name, path)
+        operation = _operation(name, path) | (_locked(name) if is_locked else {})
         if "{version}" in path:
             wanted = {"type": "string", "enum": versions}
             operation["parameters"] = [{"name": "version", "in": "path", "required": True, "schema": wanted}]
@@ -111,8 +124,15 @@ def document(generation: Generation, routes: Sequence[tuple[str, str, str]]) -> 
         "servers": [{"url": "/"}],
         "security": [],
         "paths": paths,
-        "components": {"schemas": _schemas(generation)},
+        "components": {"schemas": _schemas(generation)} | ({"securitySchemes": _SCHEMES} if is_locked else {}),
     }
+
+
+def _locked(name: str) -> Schema:
+    """Return what a caller of a route has to show: the scope that it needs, by either way."""
+    scope = scope_of(name)
+    needed = [scope] if scope in GIVEN else []
+    return {"security": [] if scope == "open" else [{"bearer": needed}, {"key": needed}]}
 
 
 def _operation(name: str, path: str) -> Schema:
@@ -124,7 +144,7 @@ def _operation(name: str, path: str) -> Schema:
         responses["400"] = _error("The request is not what the signature says.")
     if name in ("load", "unload"):
         responses["200"] = {"description": "It is done."}
-        responses["403"] = _error("What serves is not changed by request here.")
+        responses["409"] = _error("What serves is not changed by request here, or it is being loaded.")
         responses["404"] = _error("The repository has no such model.")
     if name in ("predict", "infer"):
         responses["422"] = _error("The model cannot answer one of the rows.")
@@ -134,8 +154,16 @@ def _operation(name: str, path: str) -> Schema:
         responses["503"] = {"description": "It starts or stops.", "content": _json(_ref("Health"))}
     elif name not in ("live", "server", "models", "metrics", "stats", "index", "load", "unload"):
         responses["503"] = _error("Nothing serves yet, too much waits, or the log cannot be written.")
+        if name in ("predict", "infer"):
+            responses["504"] = _error("Its time was over before it was scored.")
     responses["default"] = _error("Refused.")
     return operation
+
+
+_SCHEMES: Final[Schema] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a token (JWT)."},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 
 
 def _ref(name: str) -> Schema:

@@ -39,7 +39,7 @@ class Repository(Protocol):
         ...
 
 
-class Shelf:
+class Catalogue:
     """The models of a server as the protocol's repository; called on the loop.
 
     Parameters
@@ -123,7 +123,7 @@ class Shelf:
     def _checked(self, name: str) -> Repository:
         repository = self._repository
         if repository is None:
-            raise RequestError(_CLOSED, status=403, fix=_OPEN)
+            raise RequestError(_CLOSED, status=409, fix=_OPEN)
         if name not in repository.names():
             what = f"there is no model {name[:64]!r} in the repository"
             raise RequestError(what, status=404, fix=nearest(name, repository.names()))
@@ -157,21 +157,21 @@ class Shelf:
 class RepositoryRoutes:
     """Answers the routes below ``/v2/repository``."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
 
     def index(self, request: Request) -> None:
         """POST /v2/repository/index; the body may be empty."""
         ready = _object(request).get("ready", False)
         if not isinstance(ready, bool):
             raise RequestError("expected true or false", where="ready")
-        request.reply(msgspec.json.encode(self._shelf.index(ready=ready)))
+        request.reply(msgspec.json.encode(self._catalogue.index(ready=ready)))
 
     def load(self, model: str) -> Handler:
         """POST /v2/repository/models/{model}/load."""
 
         def handle(request: Request) -> None:
-            self._shelf.load(model, _parameters(request), lambda error: _answer(request, error))
+            self._catalogue.load(model, _parameters(request), lambda error: _answer(request, error))
 
         return handle
 
@@ -179,7 +179,7 @@ class RepositoryRoutes:
         """POST /v2/repository/models/{model}/unload."""
 
         def handle(request: Request) -> None:
-            self._shelf.unload(model, _parameters(request))
+            self._catalogue.unload(model, _parameters(request))
             _answer(request, None)
 
         return handle

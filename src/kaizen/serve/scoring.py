@@ -1,6 +1,6 @@
 """From rows to logged answers: parts of requests are batched, scored, logged, and only then answered.
 
-Call (a request) ─┬─ Part (its rows for one arm) ─▶ Batcher ─▶ score ─▶ log.append ─▶ Commit ─▶ Call.finish
+Call (a request) ─┬─ Part (its rows for one arm) ─▶ Batcher ─▶ score ─▶ log.append ─▶ Commit ─▶ Call.settle
                   └─ Part …                                                          └─▶ ShadowPart, behind the answers
 """
 
@@ -10,26 +10,29 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from itertools import islice, repeat
+from math import isfinite
 from typing import Final, TypeAlias
 
-import numpy as np
-
 from kaizen.core.clock import Clock, to_us
-from kaizen.core.errors import KaizenError, RequestError
+from kaizen.core.errors import DeadlineError, KaizenError, RequestError
 from kaizen.core.ids import ulids
 from kaizen.core.ports import Log
 from kaizen.core.records import PredictionBatch
 from kaizen.graph.frame import Feeds, to_log
-from kaizen.serve.batcher import BULK, LIVE, SHADOW, Batcher
+from kaizen.serve.batcher import Batcher
 from kaizen.serve.calls import Call, Part, ShadowPart
 from kaizen.serve.commit import Commit
-from kaizen.serve.generation import LiveArm
+from kaizen.serve.generation import Generation, LiveArm
+from kaizen.serve.lanes import BULK, LIVE, NEVER, QUANTUM_NS, SHADOW
+from kaizen.serve.message import Request
 from kaizen.serve.reader import Inputs, pick
 from kaizen.serve.statistics import Marks
 
 logger = logging.getLogger("kaizen.serve")
 
 CHUNK: Final = 512  # rows: a larger request is scored in chunks, so that small ones get between
+_SMALL_BYTES: Final = 16 << 10  # a body that may be refused unread
 
 Scored: TypeAlias = "tuple[Feeds, list[float], Marks]"
 
@@ -45,10 +48,12 @@ class Scoring:
         Tells when what was appended is safe enough to be answered.
     clock
         Tells the event time of rows that do not have one.
-    soon, soon_from_thread
-        The loop's `call_soon` and `call_soon_threadsafe`.
+    soon, soon_from_thread, later
+        The loop's `call_soon`, `call_soon_threadsafe` and `call_later`.
     thread
         An executor with one thread, for long batches.
+    deadline_s
+        When a request must be answered that does not say, after it arrived; None: it may wait for ever.
     """
 
     def __init__(
@@ -58,7 +63,10 @@ class Scoring:
         clock: Clock,
         soon: Callable[..., object],
         soon_from_thread: Callable[..., object],
+        later: Callable[..., object],
         thread: Executor,
+        *,
+        deadline_s: float | None = None,
     ) -> None:
         self._log = log
         self._commit = commit
@@ -66,11 +74,15 @@ class Scoring:
         self.batcher: Batcher[Part | ShadowPart, Scored] = Batcher(
             score=_score,
             deliver=self._deliver,
-            estimate_s=lambda part, rows: part.key.estimate_s(rows),
+            cost=lambda part: part.key.cost,
             soon=soon,
             soon_from_thread=soon_from_thread,
+            later=later,
             thread=thread,
         )
+        self._deadline_ns = None if deadline_s is None else int(deadline_s * 1e9)
+        self.lag_s = 0.0  # how late the loop comes to read what has arrived
+        self.held_rows = [0, 0]  # live, bulk: scored and not yet on the disk
         self.batches = [0] * 24  # by power of two of their rows
         self.batch_rows = 0
         self.log_rows = 0
@@ -81,20 +93,41 @@ class Scoring:
         self.shadow_dropped = 0
         self.shadow_failed = 0
 
+    def shed(self, request: Request, generation: Generation, deadline_ns: int | None) -> None:
+        """Raise a 503 if a request with a few rows could not be answered in time: before its body is read.
+
+        Only a body so small that it holds few rows; what it would say itself of its time must be known.
+        """
+        if self.batcher.lanes.charged_ns and len(request.body) <= _SMALL_BYTES:
+            self.batcher.admit(1, self._due_ns(request, deadline_ns), LIVE, generation.arms[0].cost)
+
     def submit(self, call: Call, inputs: Sequence[Inputs], pinned: LiveArm | None = None) -> None:
         """Take a call and its rows, in chunks of at most `CHUNK`; `call.finish` is called when it is done.
 
-        A `pinned` arm answers all of it; otherwise the router chooses.
+        A `pinned` arm answers all of it; otherwise the router chooses. Raises a 503 if it cannot be done in time.
         """
-        lane = LIVE if len(inputs) == 1 else BULK
-        self.batcher.admit(call.rows, lane)
-        if lane == LIVE and len(call.generation.arms) == 1:
-            self.batcher.submit(Part(call, call.generation.arms[0], inputs[0], None), LIVE)
+        arms = call.generation.arms
+        if len(inputs) == 1:
+            lane = call.lane
+            call.deadline_ns = self._due_ns(call.request, call.deadline_ns)
+        else:
+            lane = call.lane = BULK
+            if call.deadline_ns is None:
+                call.deadline_ns = NEVER  # many rows take as long as they take
+        held = self.held_rows[lane == BULK]
+        self.batcher.admit(call.rows, call.deadline_ns, lane, (pinned or arms[0]).cost, held_rows=held)
+        if len(inputs) == 1 and len(arms) == 1:
+            self.batcher.submit(Part(call, arms[0], inputs[0], None), lane)
             return
         parts = self._split(call, inputs, pinned)
         call.pending = len(parts)
         for part in parts:
             self.batcher.submit(part, lane)
+
+    def _due_ns(self, request: Request, own_ns: int | None) -> int:
+        if own_ns is not None:
+            return own_ns
+        return NEVER if self._deadline_ns is None else request.arrived_ns + self._deadline_ns
 
     def _split(self, call: Call, inputs: Sequence[Inputs], pinned: LiveArm | None) -> list[Part]:
         generation = call.generation
@@ -110,10 +143,12 @@ class Scoring:
             places = range(start, start + chunk.rows)
             for arm in generation.arms:
                 own = [place for place in places if call.arms[place] is arm]
-                if own:
-                    whole = len(own) == chunk.rows
-                    rows = chunk if whole else pick(chunk, [place - start for place in own], generation.reader)
-                    parts.append(Part(call, arm, rows, own))
+                few = _few(arm) if call.lane == BULK else CHUNK
+                for places_of_part in [own[i : i + few] for i in range(0, len(own), few)]:
+                    whole = len(places_of_part) == chunk.rows
+                    index = [place - start for place in places_of_part]
+                    rows = chunk if whole else pick(chunk, index, generation.reader)
+                    parts.append(Part(call, arm, rows, places_of_part))
             start += chunk.rows
         return parts
 
@@ -124,7 +159,7 @@ class Scoring:
             return
         live = [part for part in parts if isinstance(part, Part)]
         if isinstance(scored, Exception):
-            _fail(live, _refusal(live[0], scored))
+            _fail(live, scored if isinstance(scored, DeadlineError) else _refusal(live[0], scored))
             return
         feeds, outputs, marks = scored
         try:
@@ -134,14 +169,17 @@ class Scoring:
             self._not_logged(live, err)
             return
 
+        is_bulk = live[0].call.lane == BULK
+        self.held_rows[is_bulk] += len(outputs)
+
         def answer(error: KaizenError | None) -> None:
             safe_ns = time.perf_counter_ns()
+            self.held_rows[is_bulk] -= len(outputs)
             if error is not None:
                 self._not_logged(live, error)
                 return
             _settle(live, outputs)
-            arrived_ns = sum([part.call.request.arrived_ns for part in live])
-            live[0].key.stats.observe(len(live), len(outputs), arrived_ns, marks, safe_ns, time.perf_counter_ns())
+            _count(live, len(outputs), marks, safe_ns)
             self._shadow(live[0].key, feeds, batch)
 
         self._commit.after(answer)
@@ -166,12 +204,12 @@ class Scoring:
         for part in parts:
             call, rows = part.call, part.rows
             if call.ids is None:
-                call.ids = [next(fresh) for _ in range(rows)]
+                call.ids = list(islice(fresh, rows))
             ids += part.own(call.ids)
-            at += part.own(call.at) if call.at else [now_us] * rows
-            units += part.own(call.units) if call.units else [None] * rows
-            latency_us += [(now_ns - call.request.arrived_ns) // 1000] * rows
-            requests += [call.request_id] * rows
+            at += part.own(call.at) if call.at else repeat(now_us, rows)
+            units += part.own(call.units) if call.units else repeat(None, rows)
+            latency_us += repeat((now_ns - call.request.arrived_ns) // 1000, rows)
+            requests += repeat(call.request_id, rows)
         columns = call.generation.reader.columns
         numbers, times, strings = to_log(columns, feeds)
         batch = PredictionBatch(
@@ -208,12 +246,14 @@ class Scoring:
         rows = len(batch.ids)
         for shadow in arm.shadows:
             try:
-                self.batcher.admit(rows, SHADOW)
+                self.batcher.admit(rows, NEVER, SHADOW, shadow.cost)
             except RequestError:
                 self.shadow_dropped += rows  # live traffic needs the whole core; better this than waiting
                 continue
             self.shadow_pending += rows
-            self.batcher.submit(ShadowPart(shadow, feeds, batch, slice(0, rows)), SHADOW)
+            few = _few(shadow)
+            for start in range(0, rows, few):
+                self.batcher.submit(ShadowPart(shadow, feeds, batch, slice(start, min(start + few, rows))), SHADOW)
 
     def _deliver_shadows(self, parts: list[ShadowPart], scored: Scored | Exception) -> None:
         if isinstance(scored, Exception) and parts[0].rows > 1:
@@ -249,11 +289,11 @@ def _score(parts: list[Part | ShadowPart]) -> Scored:
     begun_ns = time.perf_counter_ns()
     feeds = arm.reader.pack([part.inputs for part in parts])
     packed_ns = time.perf_counter_ns()
-    outputs = arm.score(feeds)
+    outputs: list[float] = arm.score(feeds).tolist()
     run_ns = time.perf_counter_ns()
-    if not np.isfinite(outputs).all():
+    if not isfinite(sum(outputs)) and not all(map(isfinite, outputs)):  # the sum alone may overflow
         raise RequestError("the model's answer to this row is not a number", status=422)
-    return feeds, outputs.tolist(), (begun_ns, packed_ns, run_ns)
+    return feeds, outputs, (begun_ns, packed_ns, run_ns)
 
 
 def _settle(parts: list[Part], outputs: list[float]) -> None:
@@ -261,23 +301,37 @@ def _settle(parts: list[Part], outputs: list[float]) -> None:
     start = 0
     for part in parts:
         call = part.call
-        values = outputs[start : start + part.rows]
-        start += part.rows
+        end = start + part.rows
         if part.places is None:
-            call.outputs = values
+            call.outputs = outputs[start:end]
         else:
-            for place, value in zip(part.places, values, strict=True):
+            for place, value in zip(part.places, outputs[start:end], strict=True):
                 call.outputs[place] = value
+        start = end
         call.settle()
-        if not call.pending:
-            part.key.stats.end(call.request.arrived_ns, time.perf_counter_ns(), is_answered=call.error is None)
+
+
+def _count(parts: list[Part], rows: int, marks: Marks, safe_ns: int) -> None:
+    """Count a batch that was answered, and the requests that it ended."""
+    stats, now_ns = parts[0].key.stats, time.perf_counter_ns()
+    stats.observe(len(parts), rows, sum([part.call.request.arrived_ns for part in parts]), marks, safe_ns, now_ns)
+    calls = [part.call for part in parts]
+    ended = [call.request.arrived_ns for call in calls if not call.pending and call.error is None]
+    stats.answer(len(ended), sum(ended), now_ns)
 
 
 def _fail(parts: list[Part], error: KaizenError) -> None:
+    now_ns = time.perf_counter_ns()
     for part in parts:
+        if part.call.error is None:
+            part.key.stats.fail(part.call.request.arrived_ns, now_ns)
         part.call.fail(error)
-        if not part.call.pending:
-            part.key.stats.end(part.call.request.arrived_ns, time.perf_counter_ns(), is_answered=False)
+
+
+def _few(arm: LiveArm) -> int:
+    """Return how many rows may hold up others: those that take 20 ms, at most `CHUNK`."""
+    cost = arm.cost
+    return max(1, min(CHUNK, int((QUANTUM_NS - cost.fixed_ns) / max(cost.row_ns, 1.0))))
 
 
 def _refusal(part: Part, err: Exception) -> RequestError:

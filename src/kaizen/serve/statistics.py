@@ -80,15 +80,16 @@ class ArmStats:
         size[3] += answered_ns - run
         self.last_ms = time.time_ns() // 1_000_000
 
-    def end(self, arrived_ns: int, now_ns: int, *, is_answered: bool) -> None:
-        """Count a request that got its answer, or did not."""
-        if is_answered:
-            self.answered += 1
-            self.answered_ns += now_ns - arrived_ns
-        else:
-            self.failures += 1
-            self.failed_ns += now_ns - arrived_ns
-            self.last_ms = time.time_ns() // 1_000_000
+    def answer(self, requests: int, arrived_ns: int, now_ns: int) -> None:
+        """Count requests that have their whole answer; `arrived_ns` is the sum over them."""
+        self.answered += requests
+        self.answered_ns += now_ns * requests - arrived_ns
+
+    def fail(self, arrived_ns: int, now_ns: int) -> None:
+        """Count a request that was not answered."""
+        self.failures += 1
+        self.failed_ns += now_ns - arrived_ns
+        self.last_ms = time.time_ns() // 1_000_000
 
 
 def told(name: str, version: str, stats: ArmStats) -> dict[str, Any]:

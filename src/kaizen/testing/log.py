@@ -192,15 +192,33 @@ class LogConformance:
         log.sync()
         assert _picture(reader, days) == before == _picture(connect(), days)
 
-    def test_one_appends_at_a_time(self, connect: Callable[[], Log]) -> None:
-        """A second one is told so, and may when the first has let go."""
+    def test_several_append_at_the_same_time(self, connect: Callable[[], Log]) -> None:
+        """Nothing is lost or mixed up, each keeps its own order, and every scan says the same."""
+        writers, reader = [connect() for _ in range(3)], connect()
+        with ThreadPoolExecutor(len(writers)) as threads:
+            appended = list(threads.map(_append_many, writers, range(len(writers))))
+        found = (prediction_rows(reader.predictions()), label_rows(reader.labels()))
+        for number, (own_predictions, own_labels) in enumerate(appended):
+            assert [row for row in found[0] if row[5].startswith(f"{number}-")] == own_predictions
+            assert [row for row in found[1] if row[0].startswith(f"{number}-")] == own_labels
+        assert [len(rows) for rows in found] == [sum(len(own[kind]) for own in appended) for kind in (0, 1)]
+        assert writers[1].compact() > 0
+        again = connect()
+        assert (prediction_rows(again.predictions()), label_rows(again.labels())) == found
+
+    def test_who_comes_later_goes_on_where_any_of_them_stopped(self, connect: Callable[[], Log]) -> None:
+        """Writers come and go, and what each appended stays, in whatever order they are closed."""
         first, second = connect(), connect()
         first.append(labels(["a"], [1]))
-        with pytest.raises(StoreError, match="another appender"):
-            second.append(labels(["b"], [2]))
-        first.close()
         second.append(labels(["b"], [2]))
-        assert [row[0] for row in label_rows(second.labels())] == ["a", "b"]
+        first.close()
+        third = connect()
+        third.append(labels(["c"], [3]))
+        second.append(labels(["d"], [4]))
+        found = [row[0] for row in label_rows(connect().labels())]
+        assert sorted(found) == ["a", "b", "c", "d"]
+        assert found.index("b") < found.index("d")
+        assert found.index("a") < found.index("c")
 
     def test_goes_on_where_it_stopped(self, connect: Callable[[], Log]) -> None:
         """Opening again, many times, loses and repeats nothing."""
@@ -247,6 +265,15 @@ class LogConformance:
         seen = [next(scan)]
         assert log.compact() > 0
         assert prediction_rows([*seen, *scan]) == expected
+
+
+def _append_many(log: Log, writer: int) -> tuple[list[Row], list[Row]]:
+    batches = [predictions([f"{writer}-{n}"], [n], revision=n % 3, seed=n) for n in range(80)]
+    known = [labels([f"{writer}-{n}"], [n]) for n in range(80)]
+    for batch, label in zip(batches, known, strict=True):
+        log.append(batch)
+        log.append(label)
+    return prediction_rows(batches), label_rows(known)
 
 
 def _fill(log: Log, days: int) -> list[tuple[datetime, datetime]]:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from kaizen.adapters.log import compacted as parquet
-from kaizen.adapters.log import frames
+from kaizen.adapters.log import frames, lanes
+from kaizen.adapters.log.cipher import Key, Keyring
 from kaizen.adapters.log.segments import SegmentLog
 from kaizen.core.clock import from_us
 from kaizen.core.errors import StoreError
@@ -232,6 +233,61 @@ def test_kill_9_loses_no_acknowledged_row(tmp_path):
     log.close()
 
 
+def test_kill_9_of_writers_at_the_same_time_loses_no_acknowledged_row(tmp_path):
+    acknowledged, rng = {}, random.Random(0)
+    for turn in range(2):
+        command = [sys.executable, "-c", WRITER, tmp_path]
+        names = [f"{turn}{letter}" for letter in "abc"]
+        writers = [subprocess.Popen([*command, name], stdout=subprocess.PIPE) for name in names]
+        for name, writer in zip(names, writers, strict=True):
+            lines = [writer.stdout.readline() for _ in range(rng.randrange(1, 80))]
+            writer.kill()
+            lines += [line for line in writer.stdout if line.endswith(b"\n")]
+            writer.communicate()
+            acknowledged[name] = [line.decode().strip() for line in lines]
+    log = SegmentLog(tmp_path, segment_bytes=20_000)
+    assert log.compact() > 0
+    predicted = [row[5] for row in prediction_rows(log.predictions())]
+    assert len(predicted) == len(set(predicted))
+    for name, own in acknowledged.items():
+        assert [each for each in predicted if each.startswith(f"{name}-")][: len(own)] == own
+    assert len(predicted) <= sum(map(len, acknowledged.values())) + len(acknowledged)
+    assert {each for own in acknowledged.values() for each in own} <= set(_ids(log))
+    assert {path.name for path in tmp_path.glob("writer-*")} == {"writer-2", "writer-3"}
+
+
+def test_the_torn_tail_of_each_lane_is_cut_by_whoever_takes_it(tmp_path):
+    logs = [SegmentLog(tmp_path) for _ in range(3)]
+    for number, log in enumerate(logs):
+        log.append(labels([f"whole-{number}"], [1]))
+        log.append(labels([f"torn-{number}"], [1]))
+    for log in logs:
+        log.close()
+    for path in tmp_path.rglob("*.log"):
+        os.truncate(path, path.stat().st_size - 3)
+    whole = [f"whole-{number}" for number in range(3)]
+    assert _ids(SegmentLog(tmp_path)) == whole
+    with capture_logs() as events:
+        logs[0].append(labels(["next-0"], [2]))  # its lane is free, and so is the second one's
+        logs[1].append(labels(["next-1"], [2]))
+    assert [event["event"] for event in events] == ["log.tail_cut"] * 2
+    assert _ids(SegmentLog(tmp_path)) == ["whole-0", "next-0", "whole-1", "next-1", "whole-2"]
+    for log in logs:
+        log.close()
+
+
+def test_more_appenders_than_anybody_needs_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(lanes, "MOST", 2)
+    logs = [SegmentLog(tmp_path) for _ in range(3)]
+    for log in logs[:2]:
+        log.append(labels(["a"], [1]))
+    with pytest.raises(StoreError, match="2 appenders hold this log") as caught:
+        logs[2].append(labels(["a"], [1]))
+    assert "close" in caught.value.fix
+    for log in logs:
+        log.close()
+
+
 COMPACTOR = """
 import sys
 from kaizen.adapters.log.segments import SegmentLog
@@ -350,3 +406,16 @@ def test_a_range_is_the_rows_of_that_range_in_order_before_and_after_compaction(
         if turn == 0:
             log.compact()
     log.close()
+
+
+def test_an_encrypted_segment_cannot_take_the_place_of_one_of_another_lane(tmp_path):
+    keys = Keyring((Key(b"i" * 8, b"s" * 32),), "here")
+    logs = [SegmentLog(tmp_path, keys=keys) for _ in range(2)]
+    for number, log in enumerate(logs):
+        log.append(labels([f"of-{number}"], [1]))
+    assert _ids(SegmentLog(tmp_path, keys=keys)) == ["of-0", "of-1"]
+    for log in logs:
+        log.close()
+    (tmp_path / "writer-2" / "00000001.log").replace(tmp_path / "00000001.log")
+    with pytest.raises(StoreError, match="is not what was written there"):
+        _ids(SegmentLog(tmp_path, keys=keys))

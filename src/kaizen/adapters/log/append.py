@@ -1,38 +1,45 @@
-"""The writing side of the log: one process, one system call a batch.
+"""The writing side of the log: one system call a batch, to segments that nobody else writes to.
 
 A batch is one `write` to a file opened to append; when it returns, the rows are with the operating system and
 outlive the process. A segment that is full is handed to the disk (fsync) by a thread, beside the next one; the
-newest is handed to it by `sync`.
+newest is handed to it by `sync`. An encrypted segment is written by one appender from its first byte to its last: one
+that is found is left as it is, without its torn tail, and another begins (`cipher.py` says why).
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kaizen.adapters.log import frames
+from kaizen.adapters.log import frames, lanes
 from kaizen.adapters.log.frames import Origin, newest_segment, segment_path
 from kaizen.core.errors import StoreError
 from kaizen.core.records import Column, LabelBatch, PredictionBatch
 
-_LOCK = "appender.lock"
+if TYPE_CHECKING:
+    from kaizen.adapters.log.cipher import Keyring
 
 
 class Appender:
-    """Appends batches to the newest segment; begins the next one when it is full. Thread-safe.
+    """Appends batches to the newest segment of a lane; begins the next one when it is full. Thread-safe.
 
     Parameters
     ----------
-    folder
-        Where the segments are; made with the first batch.
+    root
+        Where the lanes are; made with the first batch.
     segment_bytes
         The size from which a segment counts as full.
+    keys
+        What new segments are encrypted with; None: they are not.
     """
 
-    def __init__(self, folder: Path, segment_bytes: int) -> None:
-        self._folder = folder
+    def __init__(self, root: Path, segment_bytes: int, keys: Keyring | None = None) -> None:
+        self._root = root
+        self._folder = root  # of the lane that is held, or was last
+        self._keys = keys
+        self._sealer: frames.Sealer | None = None
         self._segment_bytes = segment_bytes
         self._mutex = threading.Lock()
         self._lock_fd = -1
@@ -57,7 +64,8 @@ class Appender:
             if self._size >= self._segment_bytes:
                 self._rotate()
             if isinstance(batch, LabelBatch):
-                frames.write_into(self._buffer, 0, frames.LABELS, batch.at, (batch.ids, batch.values, batch.at))
+                columns = (batch.ids, batch.values, batch.at)
+                frames.write_into(self._buffer, 0, frames.LABELS, batch.at, columns, self._sealer)
                 self._write()
             else:
                 self._append_predictions(batch)
@@ -80,7 +88,7 @@ class Appender:
             if handle >= 0:
                 _to_disk(handle)
             if fresh:
-                _folders_to_disk(self._folder)
+                _folders_to_disk({self._folder, self._root, self._root.parent})
         except OSError as err:
             self._refused = err
         if self._refused is not None:
@@ -91,7 +99,7 @@ class Appender:
             ) from self._refused
 
     def close(self) -> None:
-        """Let go of the segment and of the right to append."""
+        """Let go of the segment and of the lane."""
         with self._mutex:
             self._let_go()
             self._refused = None
@@ -134,6 +142,7 @@ class Appender:
                 batch.times,
                 batch.strings,
             ),
+            self._sealer,
         )
         self._write()
         if new:
@@ -147,7 +156,7 @@ class Appender:
         return _Known(number, batch.columns)
 
     def _write_origin(self, batch: PredictionBatch) -> int:
-        frames.write_into(self._buffer, 0, frames.ORIGIN, (), _origin(batch))
+        frames.write_into(self._buffer, 0, frames.ORIGIN, (), _origin(batch), self._sealer)
         offset = len(self._buffer)
         self._buffer.extend(bytes(frames.HEADER.size))
         return offset
@@ -178,12 +187,14 @@ class Appender:
             os.ftruncate(self._fd, self._size)
         except OSError:
             self._drop_segment()  # the next append opens it again, and opening cuts the tail off
+        if self._sealer is not None:  # the number of the frame that was lost is used up
+            self._drop_segment()
 
     def _open(self) -> None:
-        """Take the right to append, and the newest segment, without its torn tail."""
+        """Take a lane, and its newest segment, without its torn tail."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
+            if self._lock_fd < 0:
+                self._folder, self._lock_fd = lanes.take(self._root)
             self._number = newest_segment(self._folder)
             if segment_path(self._folder, self._number).exists():
                 self._resume()
@@ -196,43 +207,31 @@ class Appender:
             self._let_go()
             raise
 
-    def _take_lock(self) -> None:
-        if self._lock_fd >= 0:
-            return
-        lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-            os.close(lock)
-            raise StoreError(
-                f"another appender (process {holder}) holds this log",
-                where=str(self._folder),
-                fix="stop that process, or let it do the appending; any number may read",
-            ) from err
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
-        self._lock_fd = lock
-
     def _resume(self) -> None:
+        """Go on with the newest segment or, where it or what is to be written is encrypted, with one of our own."""
         path = segment_path(self._folder, self._number)
         data = path.read_bytes()
-        frames.check_magic(data, str(path))
-        if len(data) < len(frames.MAGIC):
-            path.write_bytes(frames.MAGIC)
-            data = frames.MAGIC
-        end, origins = _whole_part(data, path)
+        sealed = frames.is_sealed(data, str(path))
+        start = frames.SEALED_HEADER.size if sealed else len(frames.MAGIC)
+        end, origins = _whole_part(data, start, path, readable=not sealed)
+        if end == start:
+            self._begin(self._number, os.O_TRUNC)
+            _report_cut(path, len(data) - start)
+            return
         self._take(path, os.O_WRONLY, end, origins)
         if end < len(data):
             os.ftruncate(self._fd, end)
             _report_cut(path, len(data) - end)
+        if sealed or self._keys is not None:
+            self._rotate()
 
-    def _begin(self, number: int) -> None:
+    def _begin(self, number: int, flag: int = os.O_CREAT | os.O_EXCL) -> None:
         path = segment_path(self._folder, number)
-        self._take(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, len(frames.MAGIC), [])
+        header, self._sealer = (frames.MAGIC, None) if self._keys is None else self._keys.begin(lanes.known_as(path))
+        self._take(path, os.O_WRONLY | flag, len(header), [])
         self._number = number
         self._fresh = True
-        if os.write(self._fd, frames.MAGIC) != len(frames.MAGIC):
+        if os.write(self._fd, header) != len(header):
             raise OSError("the disk is full")
 
     def _take(self, path: Path, flags: int, size: int, origins: list[Origin]) -> None:
@@ -309,11 +308,11 @@ def _check(batch: PredictionBatch | LabelBatch) -> None:
         raise StoreError(f"a batch of {rows} ids has lists of other lengths", where="the prediction log")
 
 
-def _whole_part(data: bytes, path: Path) -> tuple[int, list[Origin]]:
-    """Return where the last whole frame ends, and the origins up to there."""
-    position, origins = len(frames.MAGIC), []
+def _whole_part(data: bytes, position: int, path: Path, *, readable: bool) -> tuple[int, list[Origin]]:
+    """Return where the last whole frame ends, and the origins up to there, where they can be read."""
+    origins = []
     while (frame := frames.frame_at(data, position)) is not None:
-        if frame.kind == frames.ORIGIN:
+        if frame.kind == frames.ORIGIN and readable:
             origins.append(frames.decode_origin(data[frame.start : frame.end]))
         position = frame.end
     if frames.resumes_after(data, position):
@@ -322,6 +321,8 @@ def _whole_part(data: bytes, path: Path) -> tuple[int, list[Origin]]:
 
 
 def _report_cut(path: Path, count: int) -> None:
+    if count <= 0:
+        return
     import structlog  # 0.1 s to import, for what happens after a crash
 
     structlog.get_logger("kaizen.log").warning("log.tail_cut", segment=str(path), bytes=count)
@@ -341,9 +342,9 @@ def _to_disk(fd: int) -> None:
         os.close(fd)
 
 
-def _folders_to_disk(folder: Path) -> None:
-    """Bring the names of new segments to the disk, and the folder's own."""
-    for each in (folder, folder.parent):
+def _folders_to_disk(folders: set[Path]) -> None:
+    """Bring the names of new segments to the disk, and those of the folders that they are in."""
+    for each in folders:
         fd = os.open(each, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(fd)

@@ -7,6 +7,7 @@
 Rows stay in the order in which they were appended. The raw segment is what counts for as long as it is there:
 the Parquet files are written beside it, brought to the disk, and then the segment is unlinked. A crash before
 that leaves files that are written again; after it, there is nothing left to do. `compacted` reads them back.
+A log that is encrypted is packed instead (`pack.py`), in the same order of events.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -24,10 +25,14 @@ from numpy.typing import NDArray
 from kaizen.adapters.log import frames
 from kaizen.adapters.log.compacted import FACTS, Footer, Input, connect, escaped, groups_of, quoted
 from kaizen.adapters.log.frames import Batch, Origin
+from kaizen.adapters.log.pack import pack
 from kaizen.adapters.log.scan import EVER, RawSegment, Reader
 from kaizen.core.errors import StoreError
 from kaizen.core.plugins import missing
 from kaizen.core.records import Column, LabelBatch, PredictionBatch
+
+if TYPE_CHECKING:
+    from kaizen.adapters.log.cipher import Keyring
 
 try:
     import duckdb
@@ -38,8 +43,12 @@ _GROUP_ROWS = 8192  # what a scan of a short range has to decode at least
 _LOCK = "compact.lock"
 
 
-def compact(folder: Path, reader: Reader) -> int:
-    """Turn the sealed segments of a log into Parquet and return how many; one process at a time, others wait."""
+def compact(folder: Path, reader: Reader, keys: Keyring | None = None) -> int:
+    """Turn the sealed segments of a log into Parquet and return how many; one process at a time, others wait.
+
+    With keys they are packed and encrypted, whether they were encrypted before or not, and so is what was packed
+    with an older key.
+    """
     if frames.newest_segment(folder) < 2:
         return 0
     try:
@@ -47,26 +56,42 @@ def compact(folder: Path, reader: Reader) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX)
             sealed = reader.sealed()
             for number, raw in sealed:
-                _compact_segment(folder, number, raw)
+                _compact_segment(folder, number, raw, keys)
+            outdated = reader.outdated()
+            for _, raw in outdated:
+                _seal_anew(raw, keys)
     except (OSError, duckdb.Error) as err:
         raise StoreError(
             f"a segment could not be compacted: {err}",
             where=str(folder),
             fix="nothing is lost; free space on this disk or check the folder's permissions, and do it again",
         ) from err
-    return len(sealed)
+    return len(sealed) + len(outdated)
 
 
-def _compact_segment(folder: Path, number: int, raw: RawSegment) -> None:
+def _compact_segment(folder: Path, number: int, raw: RawSegment, keys: Keyring | None) -> None:
+    if keys is None:
+        _to_parquet(folder, number, raw)
+    else:
+        pack(frames.packed_path(folder, number), raw, keys)
+    _sync_folder(folder)
+    raw.path.unlink()
+    _sync_folder(folder)
+
+
+def _seal_anew(raw: RawSegment, keys: Keyring | None) -> None:
+    if keys is not None:
+        pack(raw.path, raw, keys)
+        _sync_folder(raw.path.parent)
+
+
+def _to_parquet(folder: Path, number: int, raw: RawSegment) -> None:
     predictions = [b for b in _all(raw, frames.PREDICTIONS) if isinstance(b, PredictionBatch)]
     labels = [b for b in _all(raw, frames.LABELS) if isinstance(b, LabelBatch)]
     if predictions:
         _write(frames.parquet_path(folder, number, frames.PREDICTIONS), *_prediction_table(predictions))
     if labels:
         _write(frames.parquet_path(folder, number, frames.LABELS), *_label_table(labels))
-    _sync_folder(folder)
-    raw.path.unlink()
-    _sync_folder(folder)
 
 
 def _all(raw: RawSegment, kind: int) -> Iterator[Batch]:

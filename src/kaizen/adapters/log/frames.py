@@ -1,7 +1,7 @@
 """The bytes of the log: frames in segments.
 
     segment   magic "kzlog" 00 · version u16 · frame · frame · …
-    frame     crc u32 · mark c1 c1 · kind u8 · 0 · length u32 · rows u32 · min_at i64 · max_at i64 · payload
+    frame     crc u32 · mark c1 c1 · kind u8 · form u8 · length u32 · rows u32 · min_at i64 · max_at i64 · payload
     payload   origin:       [endpoint, revision, bundle, role, columns], msgpack
               predictions:  [origin number, ids, at, units, outputs, propensity, latency_us, requests,
                              numbers, times, strings]
@@ -12,6 +12,9 @@ not. The times in the header let a reader find its way without decoding a payloa
 share is written once a segment, as an origin frame, and referred to by number (0 for the segment's first): a
 frame of one row stays small. The mark is a byte that neither msgpack nor UTF-8 ever writes, twice: what a
 reader looks for to tell a torn tail (nothing whole follows) from damage in the middle (something does).
+
+Version 2 is an encrypted segment: a longer header, and payloads that `cipher.py` seals; frames are as above. The
+form is 0, or 1 in a segment that was packed (`pack.py`): its payload is then frames of one kind, deflated.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -32,12 +35,16 @@ from kaizen.core.records import Column, LabelBatch, PredictionBatch, Role
 Batch: TypeAlias = PredictionBatch | LabelBatch
 
 MAGIC = b"kzlog\0\x01\0"
+SEALED_MAGIC = b"kzlog\0\x02\0"
+TAG_BYTES = 16  # what AES-GCM adds to a payload
 MARK = b"\xc1\xc1"
 HEADER = struct.Struct("<I2sBBIIqq")
+SEALED_HEADER = struct.Struct("<8s8s32sI")  # of an encrypted segment
 ORIGIN, PREDICTIONS, LABELS = 0, 1, 2
 NAMES = {PREDICTIONS: "predictions", LABELS: "labels"}
+PLAIN, PACKED = 0, 1
 
-_SEGMENT = re.compile(r"\d{8}\.(log|predictions\.parquet|labels\.parquet)")
+_SEGMENT = re.compile(r"\d{8}\.(log|packed|predictions\.parquet|labels\.parquet)")
 _CRC = struct.Struct("<I")
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -50,6 +57,11 @@ def segment_path(folder: Path, number: int) -> Path:
 def parquet_path(folder: Path, number: int, kind: int) -> Path:
     """Return the path of the rows of a kind in a compacted segment."""
     return folder / f"{number:08d}.{NAMES[kind]}.parquet"
+
+
+def packed_path(folder: Path, number: int) -> Path:
+    """Return the path of a compacted segment of an encrypted log."""
+    return folder / f"{number:08d}.packed"
 
 
 def newest_segment(folder: Path) -> int:
@@ -114,10 +126,19 @@ decode_predictions = msgspec.msgpack.Decoder(Predictions).decode
 decode_labels = msgspec.msgpack.Decoder(LabelBatch).decode
 
 
+class Sealer(Protocol):
+    """Encrypts the payloads of a segment's frames, in their order; `cipher.Cipher`."""
+
+    def seal(self, header: bytes, payload: bytes) -> bytes:
+        """Return the payload encrypted and authenticated with its header, `TAG_BYTES` longer."""
+        ...
+
+
 class Frame(NamedTuple):
     """Where a frame's payload is in the bytes that were read, and what its header says."""
 
     kind: int
+    form: int
     start: int
     end: int
     rows: int
@@ -125,7 +146,9 @@ class Frame(NamedTuple):
     high: int
 
 
-def write_into(buffer: bytearray, offset: int, kind: int, at: Sequence[int], payload: object) -> None:
+def write_into(
+    buffer: bytearray, offset: int, kind: int, at: Sequence[int], payload: object, sealer: Sealer | None = None
+) -> None:
     """Write a frame into the buffer at this offset and cut the buffer off behind it."""
     start = offset + HEADER.size
     _ENCODER.encode_into(payload, buffer, start)
@@ -134,8 +157,20 @@ def write_into(buffer: bytearray, offset: int, kind: int, at: Sequence[int], pay
         low = high = at[0]
     else:
         low, high = (min(at), max(at)) if at else (0, 0)
-    HEADER.pack_into(buffer, offset, 0, MARK, kind, 0, len(buffer) - start, rows, low, high)
+    length = len(buffer) - start
+    if sealer is None:
+        HEADER.pack_into(buffer, offset, 0, MARK, kind, PLAIN, length, rows, low, high)
+    else:
+        HEADER.pack_into(buffer, offset, 0, MARK, kind, PLAIN, length + TAG_BYTES, rows, low, high)
+        buffer[start:] = sealer.seal(bytes(buffer[offset + 4 : start]), bytes(buffer[start:]))
     _CRC.pack_into(buffer, offset, zlib.crc32(memoryview(buffer)[offset + 4 :]))
+
+
+def frame_bytes(kind: int, form: int, spread: tuple[int, int, int], payload: bytes, sealer: Sealer) -> bytes:
+    """Return a sealed frame of these rows, first and last event time; its payload is encoded already."""
+    header = HEADER.pack(0, MARK, kind, form, len(payload) + TAG_BYTES, *spread)[4:]
+    body = header + sealer.seal(header, payload)
+    return _CRC.pack(zlib.crc32(body)) + body
 
 
 def frame_at(data: bytes, position: int) -> Frame | None:
@@ -143,11 +178,11 @@ def frame_at(data: bytes, position: int) -> Frame | None:
     start = position + HEADER.size
     if start > len(data):
         return None
-    crc, mark, kind, _, length, rows, low, high = HEADER.unpack_from(data, position)
+    crc, mark, kind, form, length, rows, low, high = HEADER.unpack_from(data, position)
     end = start + length
     if mark != MARK or end > len(data) or zlib.crc32(memoryview(data)[position + 4 : end]) != crc:
         return None
-    return Frame(kind, start, end, rows, low, high)
+    return Frame(kind, form, start, end, rows, low, high)
 
 
 def resumes_after(data: bytes, position: int) -> bool:
@@ -160,10 +195,14 @@ def resumes_after(data: bytes, position: int) -> bool:
     return False
 
 
-def check_magic(data: bytes, where: str) -> None:
-    """Raise unless a segment begins as it should; one that was cut short in its first bytes is an empty one."""
-    if data[: len(MAGIC)] == MAGIC[: len(data)]:
-        return
+def is_sealed(data: bytes, where: str) -> bool:
+    """Say whether a segment is encrypted; raise unless it begins as one of ours.
+
+    One that was cut short in its first bytes is an empty one.
+    """
+    for magic in (MAGIC, SEALED_MAGIC):
+        if data[: len(magic)] == magic[: len(data)]:
+            return magic is SEALED_MAGIC
     if data[:6] == MAGIC[:6]:
         version = int.from_bytes(data[6:8], "little")
         raise StoreError(f"this log has format {version}, made by a newer kaizen", where=where, fix="upgrade kaizen-ml")

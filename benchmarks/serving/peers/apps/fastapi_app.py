@@ -1,4 +1,4 @@
-"""The rival: what a good engineer writes by hand to serve the same graph; run by uvicorn, see `_servers.py`.
+"""The rival: what a good engineer writes by hand to serve the same graph; run by uvicorn, see `peers`.
 
 A typed body, one session with one thread, the model run on the loop (a thread costs more than 40 us), a typed
 answer that pydantic writes as JSON. It makes no ids, keeps no log and counts nothing.
