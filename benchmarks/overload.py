@@ -47,7 +47,7 @@ def main() -> None:
             server.stop()
         _print(runs, wrk)
         logged = sum(len(batch.ids) for batch in SegmentLog(folder / "mlp" / "log").predictions())
-        acknowledged = wrk["requests"] + sum(run["statuses"].get("200", 0) for _, run in runs)
+        acknowledged = wrk["requests"] - wrk["errors"] + sum(run["statuses"].get("200", 0) for _, run in runs)
         print(f"  acknowledged {acknowledged:,}, in the log {logged:,}")
     machine("onnxruntime")
 

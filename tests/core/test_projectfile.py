@@ -50,7 +50,12 @@ UNKNOWN = [
     ("data/tables/w", {"source": "w", "key": "k", "tolerence": "2h"}, "data.tables.w.tolerence", "'tolerance'"),
     ("data/rules/x", {"mini": 2}, "data.rules.x.mini", "did you mean 'min'?"),
     ("learn/gates", [{"metric": "auc", "min": 1}, {"metric": "auc", "mn": 1}], "learn.gates[1].mn", "'min'?"),
-    ("serve/zzz", 7, "serve.zzz", "known: auth, deadline, durability, host, log, max_body, port, rate_limit, tls"),
+    (
+        "serve/zzz",
+        7,
+        "serve.zzz",
+        "known: auth, deadline, durability, host, log, max_body, port, rate_limit, telemetry, tls, workers",
+    ),
     ("serve/log", {"encript": "env:K"}, "serve.log.encript", "did you mean 'encrypt'?"),
 ]
 
@@ -191,6 +196,9 @@ SECURITY = [
     ("serve/rate_limit", "often", "serve.rate_limit", "is no rate"),
     ("serve/rate_limit", "0/1s", "serve.rate_limit", "is no rate"),
     ("serve/auth", {"leeway": "short"}, "serve.auth.leeway", "is no duration"),
+    ("serve/telemetry", {"sample": 1.5}, "serve.telemetry.sample", "a share lies between 0 and 1"),
+    ("serve/telemetry", {"traces": "collector:4318"}, "serve.telemetry.traces", "write 'off', 'otlp' or an address"),
+    ("serve/telemetry", {"access_log": ""}, "serve.telemetry.access_log", "write 'off', '-' or a path"),
     ("serve/auth", {"jwks": "k.json"}, "serve.auth.jwks", "it needs serve.auth.issuer beside it"),
     ("serve/auth", {"jwks": "k.json", "issuer": "i"}, "serve.auth.jwks", "it needs serve.auth.audience beside it"),
     ("serve/auth", {"issuer": "i"}, "serve.auth.issuer", "it needs serve.auth.jwks beside it"),

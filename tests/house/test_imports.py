@@ -34,7 +34,7 @@ HEAVY = (
 NOT_IN_SERVING = (
     *("onnx", "scipy", "duckdb", "sklearn", "pandas", "lightgbm", "matplotlib", "optuna", "pyarrow", "mlflow"),
     *("fastapi", "pydantic", "sqlalchemy", "kaizen.learn", "kaizen.data", "kaizen.features", "kaizen.loop"),
-    *("grpc", "google.protobuf", "jwt"),
+    *("grpc", "google.protobuf", "jwt", "opentelemetry", "requests"),
 )
 
 
@@ -100,8 +100,8 @@ def test_the_help_imports_nothing_heavy() -> None:
 
 
 def test_the_serving_process_imports_no_builder_no_learner_and_no_web_framework() -> None:
-    paths = (SOURCE / "serve").glob("[a-z]*.py")  # those of gRPC and of tokens are imported where they are asked for
-    apart = ("grpc", "jwks", "tokens")
+    paths = (SOURCE / "serve").glob("[a-z]*.py")  # those of gRPC, tokens and traces are imported where asked for
+    apart = ("grpc", "jwks", "tokens", "spans")
     serving = sorted(f"kaizen.serve.{path.stem}" for path in paths if not path.stem.startswith(apart))
     stores = [("records", "sqlite"), ("blobs", "files"), ("log", "segments"), ("notifier", "log")]
     lines = [f"import {module}" for module in ["kaizen.cli.serve", "kaizen.bundle.load", *serving]]

@@ -38,6 +38,7 @@ from kaizen.serve.http import Limits
 from kaizen.serve.models import EndpointSource
 from kaizen.serve.seat import Seat
 from kaizen.serve.security import guard_of, tls_of
+from kaizen.serve.telemetry import Telemetry
 
 COLUMNS = (
     Column("width", "number"),
@@ -207,6 +208,7 @@ def main(seat: Seat | None = None) -> None:
         log=Disk(folder / "log"),
         durability=msgspec.convert(os.environ.get("DURABILITY", "os"), Durability),
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
+        telemetry=Telemetry(section.telemetry, folder),
         grpc_port=int(os.environ["GRPC_PORT"]) if "GRPC_PORT" in os.environ else None,
         repository=Known(folder, os.environ["REPOSITORY"]) if "REPOSITORY" in os.environ else None,
         deadline_s=float(os.environ.get("DEADLINE_S", "1")) or None,

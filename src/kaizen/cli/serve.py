@@ -89,6 +89,7 @@ def command(
     from kaizen.serve.app import Server
     from kaizen.serve.http import Limits
     from kaizen.serve.security import guard_of, is_open_to_strangers, tls_of
+    from kaizen.serve.telemetry import Telemetry
 
     shelf = _shelf(seat)
     if paths:
@@ -106,12 +107,14 @@ def command(
         limits=Limits(body_bytes=size_bytes(section.max_body)),
         guard=guard_of(section, home=folder, state=folder / STATE_FOLDER),
         tls=tls_of(section.tls, home=folder),
+        telemetry=Telemetry(section.telemetry, folder),
         grpc_port=grpc_port,
         repository=served.repository,
         stop_with_parent=stop_with_parent and seat is None,
         seat=seat,
     )
-    if is_open_to_strangers(section, server.host):
+    is_first = seat is None or (seat.worker == 0 and not seat.is_late)
+    if is_first and is_open_to_strangers(section, server.host):
         says = f"warning: {server.host} is reached from elsewhere, and nobody is asked who he is: {_SECURE}"
         click.echo(says, err=True)
     _log_to_stderr()

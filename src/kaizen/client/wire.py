@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -73,18 +74,36 @@ class Target:
         self.host = parts.hostname
         self.port = parts.port or (443 if self.secure else 80)
         self.prefix = parts.path.rstrip("/")
-        self.headers = {"content-type": "application/json", "user-agent": "kaizen-client", **(headers or {})}
+        self._headers = {"content-type": "application/json", "user-agent": "kaizen-client", **(headers or {})}
         if token is not None:
-            self.headers["authorization"] = f"Bearer {token}"
-        for name, value in self.headers.items():
+            self._headers["authorization"] = f"Bearer {token}"
+        for name, value in self._headers.items():
             if not f"{name}{value}".isprintable() or not name.isascii() or ":" in name:
                 raise KaizenError(f"the header {name!r} cannot be sent", where="headers", fix="use printable text")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What is sent with a request: with it goes the trace that it is part of, if the caller has one."""
+        return {**_trace(), **self._headers}
 
     @property
     def authority(self) -> str:
         """The value of the header Host."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+
+
+def _trace() -> dict[str, str]:
+    """Return the headers of the span that is active; none where OpenTelemetry is not in use."""
+    api = sys.modules.get("opentelemetry.trace")
+    if api is None:
+        return {}
+    context = api.get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    headers = {"traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"}
+    state = context.trace_state.to_header()
+    return {**headers, "tracestate": state} if state else headers
 
 
 class Attempts:

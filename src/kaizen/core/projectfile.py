@@ -19,7 +19,7 @@ from kaizen.core import serving
 from kaizen.core.durations import duration, rate
 from kaizen.core.errors import ProjectError, nearest
 from kaizen.core.records import ColumnType, Task
-from kaizen.core.serving import AuthSection, LogSection, ServeSection, TlsSection
+from kaizen.core.serving import AuthSection, LogSection, ServeSection, TelemetrySection, TlsSection
 
 FILE_NAME = "kaizen.toml"
 
@@ -259,6 +259,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "serve.auth": AuthSection,
     "serve.tls": TlsSection,
     "serve.log": LogSection,
+    "serve.telemetry": TelemetrySection,
     "monitor": MonitorSection,
     "experiment": ExperimentSection,
     "loop": LoopSection,

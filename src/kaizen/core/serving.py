@@ -42,6 +42,14 @@ class LogSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     drop: list[str] = []
 
 
+class TelemetrySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is told of each request, and to whom."""
+
+    traces: str = "off"  # or "otlp", or the address of a collector
+    sample: float = 0.01  # share of the requests whose caller has not decided
+    access_log: str = "off"  # or "-", or a path
+
+
 class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the endpoint listens, and what an answer promises."""
 
@@ -55,6 +63,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     auth: AuthSection = AuthSection()
     tls: TlsSection = TlsSection()
     log: LogSection = LogSection()
+    telemetry: TelemetrySection = TelemetrySection()
 
 
 def check(serve: ServeSection, where: str) -> None:
@@ -85,6 +94,15 @@ def _wrong(serve: ServeSection) -> Iterator[tuple[str, str, Any]]:
     if serve.log.encrypt is not None and not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", serve.log.encrypt):
         # The value is left out: what stands there by mistake may be the key itself.
         yield "log.encrypt", 'write where the key is: "env:NAME" or "file:PATH"', None
+    if not 0 <= serve.telemetry.sample <= 1:
+        yield "telemetry.sample", "a share lies between 0 and 1", serve.telemetry.sample
+    if serve.telemetry.traces not in ("off", "otlp") and not re.fullmatch(
+        r"https?://[^\s/]\S*", serve.telemetry.traces
+    ):
+        # Left out as well: an address may hold a password.
+        yield "telemetry.traces", "write 'off', 'otlp' or an address such as http://127.0.0.1:4318/v1/traces", None
+    if not serve.telemetry.access_log:
+        yield "telemetry.access_log", "write 'off', '-' or a path", None
     for name in sorted({*serve.log.hash} & {*serve.log.drop}):
         yield "log", f"the column {name!r} is in hash as well as in drop", None
 

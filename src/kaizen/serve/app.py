@@ -37,6 +37,7 @@ from kaizen.serve.rows import Predict
 from kaizen.serve.scoring import Scoring
 from kaizen.serve.seat import Seat
 from kaizen.serve.tally import Family
+from kaizen.serve.telemetry import Telemetry
 from kaizen.serve.tls import Tls
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Server:
         Who may ask for what; None: everybody for everything.
     tls
         The certificate that connections are secured with; None: they are not.
+    telemetry
+        Traces and the access log; None: neither.
     grpc_port
         Where to listen for gRPC, which needs the extra `[grpc]`; 0 takes a free one, None leaves it out.
     repository
@@ -99,6 +102,7 @@ class Server:
         limits: Limits | None = None,
         guard: Guard | None = None,
         tls: Tls | None = None,
+        telemetry: Telemetry | None = None,
         grpc_port: int | None = None,
         repository: Repository | None = None,
         deadline_s: float | None = 1.0,
@@ -121,6 +125,7 @@ class Server:
         self._deadline_s = deadline_s
         self._guard = guard
         self._tls = tls
+        self._telemetry = telemetry
         self._stop_with_parent = stop_with_parent
         self._draining = False
         self._grpc: GrpcServer | None = None
@@ -171,10 +176,12 @@ class Server:
         self._aside = Aside(self._reading, loop.call_soon_threadsafe)
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="kaizen-load")
         self._catalogue = Catalogue(self.models, self._repository, self._loading, loop.call_soon_threadsafe)
+        self._watch = None if self._telemetry is None else self._telemetry.start(loop.call_later)
+        self.scoring.is_watched = self._watch is not None
         self._routes = self._compose()
         if self.grpc_port is not None:
             self._grpc = self._compose_grpc()
-        self._listener = Listener(self._routes.resolve, self._limits, self._guard)
+        self._listener = Listener(self._routes.resolve, self._limits, self._guard, self._watch)
         self._metrics = self._measure()
         if self._guard is not None:
             self._guard.tick()
@@ -207,6 +214,8 @@ class Server:
         self._loading.shutdown(cancel_futures=True)
         await self._commit.close()
         self._log.close()
+        if self._telemetry is not None:
+            await self._loop.run_in_executor(None, self._telemetry.stop)
         logger.info("stopped unanswered=%d", self._listener.waiting)
 
     # Inside
@@ -297,7 +306,7 @@ class Server:
         self._open_inference_extensions(routes)
 
     def _open_inference_extensions(self, routes: Routes) -> None:
-        extensions, repository = Extensions(self.models), RepositoryRoutes(self._catalogue)
+        extensions, repository = Extensions(self.models, self.scoring), RepositoryRoutes(self._catalogue)
         routes.add("GET", "/v2/models/stats", "stats", extensions.statistics())
         for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
             routes.add_pattern("GET", f"{base}/stats", "model_stats", extensions.statistics)
@@ -321,12 +330,22 @@ class Server:
             message_bytes=most,
             guard=self._guard,
             tls=self._tls,
+            watch=self._watch,
         )
 
     def _measure(self) -> Metrics:
         every = [*self._routes.every, *([] if self._grpc is None else [self._grpc.route])]
         together = None if self._seat is None else self._together
-        return Metrics(self.models, every, self._listener, self.scoring, self._feedback, self._commit, together)
+        return Metrics(
+            self.models,
+            every,
+            self._listener,
+            self.scoring,
+            self._feedback,
+            self._commit,
+            together=together,
+            telemetry=self._telemetry,
+        )
 
     def _tick(self) -> None:
         self._listener.tick()

@@ -19,6 +19,7 @@ from kaizen.serve.generation import Generation, LiveArm
 from kaizen.serve.lanes import LIVE, NEVER
 from kaizen.serve.message import Request
 from kaizen.serve.reader import Inputs
+from kaizen.serve.stages import Batch
 
 logger = logging.getLogger("kaizen.serve")
 
@@ -27,8 +28,8 @@ class Call:
     """One request for predictions, until it is answered."""
 
     __slots__ = (
-        "arms", "at", "deadline_ns", "error", "finish", "generation", "ids", "lane", "outputs", "pending", "request",
-        "request_id", "rows", "units",
+        "arms", "at", "batches", "deadline_ns", "error", "finish", "generation", "ids", "lane", "outputs", "pending",
+        "request", "request_id", "rows", "units",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +60,7 @@ class Call:
         self.arms: list[LiveArm] | None = None  # of each row, where one does not answer them all
         self.error: KaizenError | None = None
         self.pending = 1
+        self.batches: tuple[Batch, ...] = ()  # that scored its rows, for who watches
 
     def settle(self) -> None:
         """Note that a part has its answers; send them if it was the last."""

@@ -15,7 +15,7 @@ from kaizen.graph.frame import Feeds
 from kaizen.serve.cost import Cost
 from kaizen.serve.reader import Reader, union
 from kaizen.serve.router import Router
-from kaizen.serve.statistics import ArmStats
+from kaizen.serve.stages import Stages
 from kaizen.serve.told import told
 
 _WARM_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)
@@ -49,7 +49,7 @@ class LiveArm:
         self.bundle = model.bundle
         self.propensity = propensity
         self.rows = 0  # scored so far
-        self.stats = ArmStats()
+        self.stages: Stages | None = None  # of its version, from its first batch on
         self.shadows: tuple[LiveArm, ...] = ()  # what is scored behind each of its batches
         self.reader = reader
         self._selection = reader.selection(model.inputs)
@@ -139,12 +139,6 @@ class Generation:
         if name is None or tuple(model.inputs) != columns or name in [column.name for column in columns]:
             return None
         return name, getattr(model, "matrix_datatype", "FP64")
-
-    def take_over(self, previous: Generation) -> None:
-        """Go on counting where versions were answered by the revision before."""
-        known = {arm.bundle.id: arm.stats for arm in previous.arms}
-        for arm in self.arms:
-            arm.stats = known.get(arm.bundle.id, arm.stats)
 
     def bundles(self) -> dict[str, str]:
         """Return the bundle of each role."""

@@ -26,8 +26,9 @@ from kaizen.serve.grpc_guard import address_of, credentials, head_of
 from kaizen.serve.grpc_inference import answered, asked_of, parsed
 from kaizen.serve.grpc_messages import messages
 from kaizen.serve.grpc_streams import Streams
+from kaizen.serve.grpc_watch import ASKED, CLIENT, tell, watched
 from kaizen.serve.guard import Guard
-from kaizen.serve.message import Head, Request, Route
+from kaizen.serve.message import Head, Peer, Request, Route, Watch
 from kaizen.serve.models import Models
 from kaizen.serve.oip import (
     EXTENSIONS,
@@ -81,6 +82,8 @@ class GrpcServer:
         The longest message taken and sent.
     guard, tls
         Who may call, and the certificate.
+    watch
+        Who is told of each answer.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class GrpcServer:
         message_bytes: int,
         guard: Guard | None = None,
         tls: Tls | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.route = Route("grpc_infer", lambda _: None)
         self._version = version
@@ -103,10 +107,11 @@ class GrpcServer:
         self._message_bytes = message_bytes
         self._guard = guard
         self._tls = tls
+        self._watch = watch
         self._messages = messages()
-        self._extensions = GrpcExtensions(self._messages, models, catalogue)
-        watched = frozenset({"", SERVICE, _REPOSITORY, _HEALTH})
-        self._streams = Streams(self._messages, watched, self._is_ready, self._inferred)
+        self._extensions = GrpcExtensions(self._messages, models, scoring, catalogue)
+        services = frozenset({"", SERVICE, _REPOSITORY, _HEALTH})
+        self._streams = Streams(self._messages, services, self._is_ready, self._inferred)
         self._server: Any = None
 
     async def start(self, host: str, port: int, *, is_shared: bool = False) -> int:
@@ -165,6 +170,11 @@ class GrpcServer:
                 service: {name: self._guarded(name, handle) for name, handle in methods.items()}
                 for service, methods in services.items()
             }
+        if self._watch is not None:  # around the guard: who was refused is told of too
+            services = {
+                service: {name: watched(f"/{service}/{name}", handle, self._watch) for name, handle in methods.items()}
+                for service, methods in services.items()
+            }
         streams = {
             SERVICE: {"ModelStreamInfer": grpc.stream_stream_rpc_method_handler(self._stream)},
             _HEALTH: {"Watch": grpc.unary_stream_rpc_method_handler(self._streams.watch)},
@@ -195,8 +205,9 @@ class GrpcServer:
 
     def _admit(self, name: str, context: Any) -> None:
         if self._guard is not None:
-            route = Route(name, lambda _: None)
-            self._guard.admit(head_of(context, route), self._guard.peer(address_of(context)))
+            head = head_of(context, Route(name, lambda _: None))
+            self._guard.admit(head, self._guard.peer(address_of(context)))
+            CLIENT.set("" if head.grant is None else head.grant.client)
 
     def _answering(self, name: str, answer: Callable[[Any], Any]) -> Handler:
         """Return the handler of a call that is answered at once."""
@@ -269,6 +280,9 @@ class GrpcServer:
 
         async def answer() -> bytes | str:
             message = await done
+            if self._watch is not None:
+                code = grpc.StatusCode.OK if request.error is None else code_of(request.error)
+                tell(self._watch, f"/{SERVICE}/ModelStreamInfer", request, context, code.name, len(message))
             return message if request.error is None else _says(request.error)
 
         return asyncio.ensure_future(answer())
@@ -276,6 +290,8 @@ class GrpcServer:
     def _begin(self, body: bytes, context: Any, *, is_streamed: bool = False) -> tuple[_Rpc, asyncio.Future[bytes]]:
         done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         request = _Rpc(_Once(done), self._head(context), body, time.perf_counter_ns())
+        if self._watch is not None and not is_streamed:
+            ASKED.set(request)
         try:
             if is_streamed:
                 self._admit("ModelInfer", context)
@@ -327,6 +343,9 @@ class _Rpc(Request):
 
 class _Once:
     """Takes the one answer of a call; a caller that has gone away leaves it untaken."""
+
+    watch = None  # calls are watched further out: see `grpc_watch`
+    peer = Peer()
 
     def __init__(self, done: asyncio.Future[bytes]) -> None:
         self._done = done

@@ -15,6 +15,7 @@ from kaizen.serve.models import Models
 from kaizen.serve.oip import pinned
 from kaizen.serve.oip_extensions import configuration, statistics, why_not
 from kaizen.serve.repository import Catalogue
+from kaizen.serve.scoring import Scoring
 
 Answer: TypeAlias = "Callable[[Any], Any]"  # from a request's message to a response's, or an awaitable of it
 
@@ -36,13 +37,14 @@ class GrpcExtensions:
     ----------
     messages
         The class of each message by its name.
-    models, catalogue
-        What serves, and what may be loaded.
+    models, scoring, catalogue
+        What serves, its figures, and what may be loaded.
     """
 
-    def __init__(self, messages: Mapping[str, Any], models: Models, catalogue: Catalogue) -> None:
+    def __init__(self, messages: Mapping[str, Any], models: Models, scoring: Scoring, catalogue: Catalogue) -> None:
         self._messages = messages
         self._models = models
+        self._scoring = scoring
         self._catalogue = catalogue
 
     def repository(self) -> dict[str, Answer]:
@@ -79,7 +81,7 @@ class GrpcExtensions:
         return self._messages["RepositoryModelUnloadResponse"]()
 
     def _statistics(self, asked: Any) -> Any:
-        told = statistics(self._models, asked.name or None, asked.version or None)
+        told = statistics(self._models, self._scoring, asked.name or None, asked.version or None)
         return self._messages["ModelStatisticsResponse"](**told)
 
     def _config(self, asked: Any) -> Any:

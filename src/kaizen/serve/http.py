@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -23,12 +24,14 @@ import msgspec
 from kaizen.core.errors import RequestError
 from kaizen.serve.compression import LONG_BYTES, WORTH_BYTES, compressed, inflated
 from kaizen.serve.guard import Guard
-from kaizen.serve.message import JSON, Head, Request, Route, error_body, response
+from kaizen.serve.message import JSON, Head, Peer, Request, Route, Watch, error_body, response
+from kaizen.serve.tracecontext import Trace, joined, taken_from, without_trace
 
 logger = logging.getLogger("kaizen.serve")
 
 _SMALL_BYTES: Final = 64 << 10
 _UNSIZED: Final = frozenset({b"transfer-encoding", b"expect"})
+_TRACE: Final = re.compile(rb"(?i)\ntrace(parent|state)")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,12 +59,21 @@ class Listener:
         What one client may ask.
     guard
         Who may ask it; None: everybody.
+    watch
+        Who is told of each answer.
     """
 
-    def __init__(self, resolve: Callable[[str, str], Route], limits: Limits, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        resolve: Callable[[str, str], Route],
+        limits: Limits,
+        guard: Guard | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         self.resolve = resolve
         self.limits = limits
         self.guard = guard
+        self.watch = watch
         self.connections: set[Connection] = set()
         self.heads: dict[bytes, Head] = {}
         self.broken = Route("broken", _refuse_broken)
@@ -97,6 +109,8 @@ class Connection(asyncio.Protocol):
         self._listener = listener
         self._limits = listener.limits
         self._heads = listener.heads
+        self.watch = listener.watch
+        self.peer = Peer()
         self._guard = listener.guard
         self._peer = ""
         self._transport: asyncio.Transport
@@ -126,6 +140,8 @@ class Connection(asyncio.Protocol):
         """Begin, unless there are too many connections already."""
         self._transport = cast("asyncio.Transport", transport)
         self._listener.connections.add(self)
+        if self.watch is not None:
+            self.peer = _peer(transport)
         if self._guard is not None:
             self._peer = self._guard.peer(transport.get_extra_info("peername"))
         if len(self._listener.connections) > self._limits.connections:
@@ -166,12 +182,16 @@ class Connection(asyncio.Protocol):
         while self._between:
             blank = data.find(b"\r\n\r\n", start)
             raw = data[start : blank + 4] if blank > 0 else b""
+            trace = None
             head = self._heads.get(raw)
+            if head is None:
+                raw, trace = without_trace(raw)
+                head = None if trace is None else self._heads.get(raw)
             if head is None or len(data) < blank + 4 + head.length:
                 self._raw_head = raw
                 break
             end = blank + 4 + head.length
-            self._begin(head, data[blank + 4 : end])
+            self._begin(head, data[blank + 4 : end], trace)
             if end == len(data):
                 return
             start = end
@@ -197,7 +217,10 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; of one that is repeated the last counts."""
-        self._headers[name.lower()] = value
+        name = name.lower()
+        if name in self._headers:
+            value = joined(name, self._headers[name], value)
+        self._headers[name] = value
         self._count(len(name) + len(value))
         if len(self._headers) > self._limits.headers:
             raise RequestError(f"more than {self._limits.headers} headers", status=431)
@@ -239,15 +262,16 @@ class Connection(asyncio.Protocol):
         raw, self._raw_head = self._raw_head, b""
         body = b"".join(self._body)
         self._body = []
+        trace = taken_from(head.headers)
         if not self._closing:
-            self._begin(head, body)
+            self._begin(head, body, trace)
         if _is_plain(raw, head) and (self._guard is None or head.grant is not None):
             self._listener.remember(raw, head)
 
     # Inside
 
-    def _begin(self, head: Head, body: bytes) -> None:
-        request = Request(self, head, body, self._arrived_ns)
+    def _begin(self, head: Head, body: bytes, trace: Trace | None) -> None:
+        request = Request(self, head, body, self._arrived_ns, trace)
         self._queue.append(request)
         self._listener.waiting += 1
         if not head.keep_alive:
@@ -393,7 +417,15 @@ def _is_plain(raw: bytes, head: Head) -> bool:
     """Say whether these bytes are this whole head and nothing else, and frame the next request that starts so."""
     whole = raw[:1].isalpha() and len(raw) <= 2048 and raw.count(b"\n") == raw.count(b"\r\n")
     framed = not {b"transfer-encoding", b"expect", b"upgrade", b"x-request-id"} & head.headers.keys()
-    return whole and framed and head.keep_alive
+    # A trace that was not cut out is another in the next request.
+    return whole and framed and head.keep_alive and not _TRACE.search(raw)
+
+
+def _peer(transport: asyncio.BaseTransport) -> Peer:
+    """Return the other side."""
+    address = transport.get_extra_info("peername")
+    host, port = (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
+    return Peer(host, port, transport.get_extra_info("sslcontext") is not None)
 
 
 def _refuse_broken(request: Request) -> None:

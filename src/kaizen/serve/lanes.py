@@ -90,6 +90,14 @@ class Lanes(Generic[J]):
         """Whether a job waits."""
         return any(self._waiting)
 
+    def waiting(self) -> dict[Hashable, int]:
+        """Return how many jobs wait, by key; shadows left out, for whom nobody waits."""
+        counts: dict[Hashable, int] = {}
+        for lane in self._waiting[:SHADOW]:
+            for key, jobs in lane.items():
+                counts[key] = counts.get(key, 0) + len(jobs)
+        return counts
+
     def add(self, job: J, lane: int, now_ns: int) -> None:
         """Put a job behind those of its lane and key."""
         waiting, rows, key, cost = self._waiting[lane], job.rows, job.key, self._cost(job)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
 from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.compression import accepted
 from kaizen.serve.scopes import Grant, Scope, scope_of
+from kaizen.serve.tracecontext import Trace
+
+if TYPE_CHECKING:
+    from kaizen.serve.calls import Call
 
 REASONS: Final[Mapping[int, bytes]] = {
     200: b"OK",
@@ -36,6 +40,7 @@ JSON: Final = b"application/json"
 _BUCKETS: Final = 32  # latencies by power of two of microseconds: 1 us to 35 minutes
 
 Handler: TypeAlias = "Callable[[Request], None]"
+Watch: TypeAlias = "Callable[[Request, int, int], None]"  # request, status, bytes of the answer's body
 
 
 class Counts:
@@ -52,10 +57,11 @@ class Counts:
 class Route:
     """A handler, the scope that it asks of callers, and the figures of its answers."""
 
-    __slots__ = ("counts", "handle", "name", "scope")
+    __slots__ = ("counts", "handle", "name", "path", "scope")
 
-    def __init__(self, name: str, handle: Handler) -> None:
+    def __init__(self, name: str, handle: Handler, path: str = "") -> None:
         self.name = name
+        self.path = path  # parameters in braces; none: it answers for what is not there
         self.scope: Scope = scope_of(name)
         self.handle = handle
         self.counts = Counts()
@@ -81,12 +87,30 @@ class Head:
         self.route: Route
 
 
+class Peer(NamedTuple):
+    """The other side of a connection, as far as it is known."""
+
+    address: str = ""
+    port: int = 0
+    is_secure: bool = False
+
+
 class Answers(Protocol):
     """Takes the answers of a connection and sends them in the order of its requests."""
 
     @property
     def lost(self) -> bool:
         """Whether nobody is there to take them any more."""
+        ...
+
+    @property
+    def watch(self) -> Watch | None:
+        """Who is told of each answer."""
+        ...
+
+    @property
+    def peer(self) -> Peer:
+        """The other side, where somebody watches."""
         ...
 
     def answer(self, request: Request, status: int, body: bytes, content_type: bytes, extra: bytes, /) -> None:
@@ -97,14 +121,29 @@ class Answers(Protocol):
 class Request:
     """One request and its place in the order of its connection's answers."""
 
-    __slots__ = ("answer", "arrived_ns", "body", "connection", "head")
+    __slots__ = ("answer", "arrived_ns", "body", "call", "connection", "head", "trace")
 
-    def __init__(self, connection: Answers, head: Head, body: bytes, arrived_ns: int) -> None:
+    def __init__(
+        self, connection: Answers, head: Head, body: bytes, arrived_ns: int, trace: Trace | None = None
+    ) -> None:
         self.connection = connection
         self.head = head
         self.body = body
         self.arrived_ns = arrived_ns
+        self.trace = trace
+        self.call: Call | None = None  # for who watches, if somebody does
         self.answer: bytes | None = None
+
+    @property
+    def code(self) -> str:
+        """The name of its gRPC status; none: it is asked over HTTP."""
+        return ""
+
+    @property
+    def principal(self) -> str:
+        """Whom the guard let in, if it has asked."""
+        grant = self.head.grant
+        return "" if grant is None else grant.client
 
     def reply(self, body: bytes, *, status: int = 200, content_type: bytes = JSON, extra: bytes = b"") -> None:
         """Send the answer when those before it on this connection are sent; `extra` is whole header lines."""
@@ -116,7 +155,10 @@ class Request:
         counts.spent_us += spent_us
         if head.request_id:
             extra += b"x-request-id: %b\r\n" % head.request_id
-        self.connection.answer(self, status, body, content_type, extra)
+        connection = self.connection
+        connection.answer(self, status, body, content_type, extra)
+        if connection.watch is not None:
+            connection.watch(self, status, len(body))
 
     def refuse(self, error: KaizenError, *, extra: bytes = b"") -> None:
         """Send an error as the answer."""

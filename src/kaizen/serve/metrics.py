@@ -11,7 +11,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from kaizen.serve.aliases import aliases, cumulative
+from kaizen.serve.aliases import PREDICTING, Version, cumulative, of_kserve, of_triton
 from kaizen.serve.commit import Commit
 from kaizen.serve.feedback import Feedback
 from kaizen.serve.generation import Generation
@@ -20,7 +20,10 @@ from kaizen.serve.lanes import NAMES
 from kaizen.serve.message import Request, Route
 from kaizen.serve.models import Models
 from kaizen.serve.scoring import Scoring
+from kaizen.serve.stages import NAMES as STAGES
+from kaizen.serve.stages import Stages
 from kaizen.serve.tally import Family
+from kaizen.serve.telemetry import Telemetry
 
 _TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -47,6 +50,7 @@ class Metrics:
         feedback: Feedback,
         commit: Commit,
         together: Callable[[], list[Family]] | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._models = models
         self._routes = routes
@@ -55,6 +59,7 @@ class Metrics:
         self._feedback = feedback
         self._commit = commit
         self._together = together
+        self._telemetry = telemetry
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -90,7 +95,8 @@ class Metrics:
         yield from self._rows()
         yield from self._log()
         yield from self._state()
-        yield from self._aliases()
+        yield from self._stages()
+        yield from self._watchers()
 
     def _requests(self) -> Iterable[Metric]:
         requests = CounterMetricFamily("kaizen_requests", "Requests answered.", labels=["route", "status"])
@@ -165,20 +171,42 @@ class Metrics:
         yield GaugeMetricFamily("kaizen_connections", "Open connections.", len(self._listener.connections))
         yield GaugeMetricFamily("kaizen_requests_waiting", "Requests without an answer.", self._listener.waiting)
 
-    def _aliases(self) -> Iterable[Metric]:
-        scoring = self._scoring
-        if len(self._models) != 1:
-            return ()
-        hosted = self._models.only()
-        generation = hosted.generation
-        return aliases(
-            model=hosted.name,
-            version="" if generation is None else str(generation.arms[0].bundle.version),
-            routes=self._routes,
-            rows=scoring.batch_rows,
-            batches=sum(scoring.batches),
-            waiting=self._listener.waiting,
+    def _stages(self) -> Iterable[Metric]:
+        versions, waiting = self._versions()
+        seconds = CounterMetricFamily(
+            "kaizen_stage_seconds", "Time of requests by stage.", labels=["endpoint", "version", "stage"]
         )
+        for version, stages in versions.items():
+            for name, spent_ns in zip(STAGES, stages.spent_ns, strict=True):
+                seconds.add_metric([*version, name], spent_ns / 1e9)
+        yield seconds
+        alone = self._routes if len(self._models) == 1 else ()
+        predicting = [route.counts.statuses for route in alone if route.name in PREDICTING]
+        failed = sum(sum(statuses.values()) - statuses.get(200, 0) for statuses in predicting)
+        known = sum(stages.failures for stages in versions.values())
+        yield from of_triton(versions, waiting, max(0, failed - known))
+        yield from of_kserve(versions, alone)
+
+    def _versions(self) -> tuple[dict[Version, Stages], dict[Version, int]]:
+        """Return the figures of the versions that answer, and how many requests wait for each."""
+        known, jobs = self._scoring.stages, self._scoring.batcher.lanes.waiting()
+        versions: dict[Version, Stages] = {}
+        waiting: dict[Version, int] = {}
+        for name, generation in self._generations():
+            for arm in generation.arms:
+                version = (name, str(arm.bundle.version))
+                versions[version] = known.get(version) or Stages()
+                waiting[version] = waiting.get(version, 0) + jobs.get(arm, 0)
+        return versions, waiting
+
+    def _watchers(self) -> Iterable[Metric]:
+        if self._telemetry is None:
+            return
+        for name, says, outcomes in self._telemetry.figures():
+            counter = CounterMetricFamily(name, says, labels=["outcome"])
+            for outcome, count in outcomes.items():
+                counter.add_metric([outcome], count)
+            yield counter
 
     def _generations(self) -> list[tuple[str, Generation]]:
         return [(hosted.name, hosted.generation) for hosted in self._models if hosted.generation is not None]

@@ -78,8 +78,6 @@ class Hosted:
 
         One assignment, which is atomic: a request reads the generation once and keeps it to its end.
         """
-        if self._current is not None:
-            generation.take_over(self._current[0])
         self._current = (generation, RowDecoder(generation.reader, self._time, self._unit, self._clock))
 
 

@@ -18,6 +18,8 @@ from kaizen.serve.generation import Generation
 from kaizen.serve.message import Handler, Request
 from kaizen.serve.models import Models
 from kaizen.serve.oip import metadata, pinned
+from kaizen.serve.scoring import Scoring
+from kaizen.serve.stages import Stages
 from kaizen.serve.statistics import told
 
 _ONE: Final = "/v2/models/{model}"
@@ -38,14 +40,17 @@ class Extensions:
     ----------
     models
         The endpoints.
+    scoring
+        Whose figures they are.
     """
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, scoring: Scoring) -> None:
         self._models = models
+        self._scoring = scoring
 
     def statistics(self, model: str | None = None, version: str | None = None) -> Handler:
         """GET /v2/models/stats, /v2/models/{model}[/versions/{version}]/stats."""
-        return lambda request: _send(request, statistics(self._models, model, version))
+        return lambda request: _send(request, statistics(self._models, self._scoring, model, version))
 
     def configuration(self, model: str, version: str | None = None) -> Handler:
         """GET /v2/models/{model}[/versions/{version}]/config."""
@@ -58,7 +63,9 @@ class Extensions:
         return handle
 
 
-def statistics(models: Models, model: str | None = None, version: str | None = None) -> dict[str, Any]:
+def statistics(
+    models: Models, scoring: Scoring, model: str | None = None, version: str | None = None
+) -> dict[str, Any]:
     """Return the figures of every version that answers, of all models or of one; raise a 404 if it is not there."""
     if model is None:
         generations = [hosted.generation for hosted in models if hosted.generation is not None]
@@ -68,7 +75,8 @@ def statistics(models: Models, model: str | None = None, version: str | None = N
     for generation in generations:
         chosen = pinned(generation, version)
         arms = generation.arms if chosen is None else (chosen,)
-        figures += [told(generation.endpoint.name, str(arm.bundle.version), arm.stats) for arm in arms]
+        names = [(generation.endpoint.name, str(arm.bundle.version)) for arm in arms]
+        figures += [told(*name, scoring.stages.get(name) or Stages()) for name in names]
     return {"model_stats": figures}
 
 

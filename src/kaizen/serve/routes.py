@@ -32,13 +32,13 @@ class Routes:
 
     def add(self, method: str, path: str, name: str, handle: Handler) -> None:
         """Answer a path; routes of one name share their figures."""
-        self._fixed[method, path] = self._named(name, handle)
+        self._fixed[method, path] = self._named(name, handle, path)
 
     def add_pattern(self, method: str, path: str, name: str, make: Callable[..., Handler]) -> None:
         """Answer all paths of a pattern; `make` is called with its parameters and returns the handler."""
         pieces = _PARAMETER.split(path)  # texts and names in turn
         quoted = [f"(?P<{piece}>[^/]+?)" if i % 2 else re.escape(piece) for i, piece in enumerate(pieces)]
-        route = self._named(name, lambda request: request.refuse(_nothing_at(path, [])))
+        route = self._named(name, lambda request: request.refuse(_nothing_at(path, [])), path)
         self._patterns.append((method, path, re.compile("".join(quoted)), route, make))
 
     def listed(self) -> list[tuple[str, str, str]]:
@@ -58,18 +58,18 @@ class Routes:
         for wanted, _, pattern, route, make in self._patterns:
             match = pattern.fullmatch(path)
             if match is not None and wanted == method:
-                return _alike(route, make(**match.groupdict()))
+                return _alike(route, make(**match.groupdict()), route.path)
             if match is not None:
                 allowed.append(wanted)
         if allowed:
             return self._refusing(_not_allowed(method, path, ", ".join(allowed)), ", ".join(allowed))
         return self._refusing(_nothing_at(path, [_filled(known, path) for known in self._paths()]))
 
-    def _named(self, name: str, handle: Handler) -> Route:
+    def _named(self, name: str, handle: Handler, path: str) -> Route:
         first = self._by_name.get(name)
         if first is not None:
-            return _alike(first, handle)
-        self._by_name[name] = Route(name, handle)
+            return _alike(first, handle, path)
+        self._by_name[name] = Route(name, handle, path)
         return self._by_name[name]
 
     def _paths(self) -> list[str]:
@@ -82,12 +82,12 @@ class Routes:
                 return
             raise error
 
-        return _alike(self._lost, handle)
+        return _alike(self._lost, handle, "")
 
 
-def _alike(route: Route, handle: Handler) -> Route:
+def _alike(route: Route, handle: Handler, path: str) -> Route:
     """Return a route with another handler that counts in the same figures."""
-    twin = Route(route.name, handle)
+    twin = Route(route.name, handle, path)
     twin.counts = route.counts
     return twin
 

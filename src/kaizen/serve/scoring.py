@@ -27,7 +27,7 @@ from kaizen.serve.generation import Generation, LiveArm
 from kaizen.serve.lanes import BULK, LIVE, NEVER, QUANTUM_NS, SHADOW
 from kaizen.serve.message import Request
 from kaizen.serve.reader import Inputs, pick
-from kaizen.serve.statistics import Marks
+from kaizen.serve.stages import Batch, Marks, Stages
 
 logger = logging.getLogger("kaizen.serve")
 
@@ -89,6 +89,8 @@ class Scoring:
         self.log_bytes = 0  # of inputs; strings by their length
         self.log_s = 0.0
         self.log_failures = 0
+        self.stages: dict[tuple[str, str], Stages] = {}  # by endpoint and version
+        self.is_watched = False
         self.shadow_pending = 0  # rows
         self.shadow_dropped = 0
         self.shadow_failed = 0
@@ -158,35 +160,49 @@ class Scoring:
             self._deliver_shadows(shadows, scored)
             return
         live = [part for part in parts if isinstance(part, Part)]
+        if self.is_watched:
+            for part in live:
+                part.call.request.call = part.call
+        stages = live[0].key.stages or self._stages(live[0])
         if isinstance(scored, Exception):
-            _fail(live, scored if isinstance(scored, DeadlineError) else _refusal(live[0], scored))
+            _fail(stages, live, scored if isinstance(scored, DeadlineError) else _refusal(live[0], scored))
             return
         feeds, outputs, marks = scored
         try:
             batch = self._logged(live, feeds, outputs)
         except Exception as err:  # whatever it is, nothing may be answered that is not logged
             logger.error("not logged rows=%d error=%s", len(outputs), err)  # noqa: TRY400 (a full disk needs no traceback)
-            self._not_logged(live, err)
+            self._not_logged(stages, live, err)
             return
 
         is_bulk = live[0].call.lane == BULK
         self.held_rows[is_bulk] += len(outputs)
 
         def answer(error: KaizenError | None) -> None:
-            safe_ns = time.perf_counter_ns()
             self.held_rows[is_bulk] -= len(outputs)
+            safe_ns = time.perf_counter_ns()
+            if self.is_watched:
+                _note(live, batch, marks, safe_ns)
             if error is not None:
-                self._not_logged(live, error)
+                self._not_logged(stages, live, error)
                 return
             _settle(live, outputs)
-            _count(live, len(outputs), marks, safe_ns)
+            _count(stages, live, len(outputs), marks, safe_ns)
             self._shadow(live[0].key, feeds, batch)
 
         self._commit.after(answer)
 
-    def _not_logged(self, parts: list[Part], err: Exception) -> None:
+    def _not_logged(self, stages: Stages, parts: list[Part], err: Exception) -> None:
         self.log_failures += 1
-        _fail(parts, RequestError(f"nothing was answered, for it could not be logged: {err}", status=503))
+        _fail(stages, parts, RequestError(f"nothing was answered, for it could not be logged: {err}", status=503))
+
+    def _stages(self, part: Part) -> Stages:
+        """Return the figures of the version that answers this, which stay when a revision goes."""
+        arm = part.key
+        if arm.stages is None:
+            version = (part.call.generation.endpoint.name, str(arm.bundle.version))
+            arm.stages = self.stages.setdefault(version, Stages())
+        return arm.stages
 
     def _logged(self, parts: list[Part], feeds: Feeds, outputs: list[float]) -> PredictionBatch:
         """Return the batch's record, which is in the log."""
@@ -296,6 +312,13 @@ def _score(parts: list[Part | ShadowPart]) -> Scored:
     return feeds, outputs, (begun_ns, packed_ns, run_ns)
 
 
+def _note(parts: list[Part], record: PredictionBatch, marks: Marks, safe_ns: int) -> None:
+    """Leave with each call what scored it."""
+    batch = Batch(record.endpoint, record.revision, record.bundle, record.role, len(record.ids), marks, safe_ns)
+    for part in parts:
+        part.call.batches += (batch,)
+
+
 def _settle(parts: list[Part], outputs: list[float]) -> None:
     """Give each call its answers."""
     start = 0
@@ -311,20 +334,19 @@ def _settle(parts: list[Part], outputs: list[float]) -> None:
         call.settle()
 
 
-def _count(parts: list[Part], rows: int, marks: Marks, safe_ns: int) -> None:
+def _count(stages: Stages, parts: list[Part], rows: int, marks: Marks, safe_ns: int) -> None:
     """Count a batch that was answered, and the requests that it ended."""
-    stats, now_ns = parts[0].key.stats, time.perf_counter_ns()
-    stats.observe(len(parts), rows, sum([part.call.request.arrived_ns for part in parts]), marks, safe_ns, now_ns)
+    now_ns = time.perf_counter_ns()
+    stages.observe(len(parts), rows, sum([part.call.request.arrived_ns for part in parts]), marks, safe_ns, now_ns)
     calls = [part.call for part in parts]
     ended = [call.request.arrived_ns for call in calls if not call.pending and call.error is None]
-    stats.answer(len(ended), sum(ended), now_ns)
+    stages.answer(len(ended), sum(ended), now_ns)
 
 
-def _fail(parts: list[Part], error: KaizenError) -> None:
-    now_ns = time.perf_counter_ns()
+def _fail(stages: Stages, parts: list[Part], error: KaizenError) -> None:
+    fresh = [part.call.request.arrived_ns for part in parts if part.call.error is None]
+    stages.fail(len(fresh), sum(fresh), time.perf_counter_ns())
     for part in parts:
-        if part.call.error is None:
-            part.key.stats.fail(part.call.request.arrived_ns, now_ns)
         part.call.fail(error)
 
 
