@@ -82,6 +82,14 @@ ROUTES: Final[Mapping[str, Scope]] = {
     "ServerReady": "open",
     "Check": "open",
     "Watch": "open",
+    # calls that are not there, and say so
+    "TraceSetting": "read",
+    "LogSettings": "read",
+    **{
+        f"{kind}SharedMemory{verb}": "read"
+        for kind in ("System", "Cuda")
+        for verb in ("Status", "Register", "Unregister")
+    },
 }
 
 
