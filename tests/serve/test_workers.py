@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -63,17 +64,21 @@ def workers(launch: Callable[..., Process]) -> Process:
     return launch(WORKERS="3")
 
 
-def test_connections_are_spread_and_every_worker_answers(workers: Process) -> None:
-    connections = [http.client.HTTPConnection("127.0.0.1", workers.port, timeout=10) for _ in range(12)]
-    for connection in connections:
-        connection.request("POST", "/v1/predict", BODY)
-        assert connection.getresponse().read()
-    until(lambda: figure(workers, 'kaizen_requests_total{route="predict",status="200"}') == 12)
-    assert {batch.ids[0] for batch in workers.predictions()}.__len__() == 12
-    lanes = sorted(path.name for path in (workers.folder / "log").glob("writer-*"))
-    assert lanes == ["writer-2", "writer-3"]  # each had some, so each has a lane
-    for connection in connections:
-        connection.close()
+def test_connections_are_spread_until_every_worker_answers(workers: Process) -> None:
+    with contextlib.ExitStack() as opened:
+        asked = 0
+
+        def ask() -> bool:
+            nonlocal asked
+            connection = http.client.HTTPConnection("127.0.0.1", workers.port, timeout=10)
+            opened.callback(connection.close)
+            connection.request("POST", "/v1/predict", BODY)
+            asked += len(json.loads(connection.getresponse().read())["predictions"])
+            return len(list((workers.folder / "log").glob("writer-*"))) == 2  # each has some, so each has a lane
+
+        until(ask)  # a busy machine may keep a worker from its turn for a while
+        until(lambda: figure(workers, 'kaizen_requests_total{route="predict",status="200"}') == asked)
+    assert sum(len(batch.ids) for batch in workers.predictions()) == asked
 
 
 def test_the_supervisor_imports_little(workers: Process) -> None:
@@ -81,23 +86,35 @@ def test_the_supervisor_imports_little(workers: Process) -> None:
     assert not [name for name in ("numpy", "onnxruntime", "uvloop", "sqlite", "cryptography") if name in maps]
 
 
+class Timed(Load):
+    """Clients that note when they asked."""
+
+    def _ask(self) -> None:
+        try:
+            with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)) as connection:
+                while not self._stopped.is_set():
+                    asked_s = time.monotonic()
+                    connection.request("POST", "/v1/predict", BODY)
+                    answer = connection.getresponse()
+                    self.answers.append((answer.status, json.loads(answer.read()) | {"asked_s": asked_s}))
+        except (OSError, http.client.HTTPException) as err:
+            self.failures.append(err)
+
+
 def test_swaps_under_load_fail_no_request_and_leave_nobody_behind(workers: Process) -> None:
-    load = Load(workers.port, clients=6)
-    behind = []
+    load = Timed(workers.port, clients=6)
+    reported = {}
     for revision in range(2, 12):
         publish(workers.folder, endpoint(revision, Arm(f"sum-{revision}", "champion", 1.0)))
         workers.wait_for(is_everywhere(revision))
-        before = time.monotonic()
-        status, answer = workers.ask("POST", "/v1/predict", BODY)
-        assert (status, answer["revision"]) == (200, revision)
-        behind.append((before, revision))
+        reported[revision] = time.monotonic()
     load.stop()
     assert load.failures == []
     assert {status for status, _ in load.answers} == {200}
     for _, answer in load.answers:
         assert answer["predictions"][0]["value"] == expected(ROW, answer["revision"])
-    for before, revision in behind:
-        assert min([answered for at, answered in load.asked if at > before], default=revision) >= revision
+        assert answer["revision"] >= max((r for r, at_s in reported.items() if at_s <= answer["asked_s"]), default=1)
+    assert len({answer["revision"] for _, answer in load.answers}) > 2
 
 
 @pytest.mark.slow
