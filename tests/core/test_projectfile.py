@@ -54,7 +54,7 @@ UNKNOWN = [
         "serve/zzz",
         7,
         "serve.zzz",
-        "known: auth, durability, host, log, max_body, port, rate_limit, telemetry, tls, workers",
+        "known: auth, deadline, durability, host, log, max_body, port, rate_limit, telemetry, tls, workers",
     ),
     ("serve/log", {"encript": "env:K"}, "serve.log.encript", "did you mean 'encrypt'?"),
 ]

@@ -159,6 +159,7 @@ class Said:
     """Keeps the status of an answer."""
 
     status = 0
+    lost = False
 
     def answer(self, _request: Request, status: int, _body: bytes, _type: bytes, _extra: bytes, /) -> None:
         self.status = status
@@ -166,6 +167,9 @@ class Said:
 
 class Taken:
     """Takes calls in place of scoring, and checks what the decoder promised."""
+
+    def shed(self, request: Request, generation: Generation, deadline_ns: int | None) -> None:
+        assert deadline_ns is None or deadline_ns > request.arrived_ns
 
     def submit(self, call: Any, inputs: Any, pinned: Any = None) -> None:
         assert call.rows == sum(chunk.rows for chunk in inputs) > 0

@@ -4,8 +4,9 @@
 
 The folder holds `endpoint.json` (an Endpoint; written again for a swap) and, once it serves, `log/`. A bundle's id
 is its recipe: ``sum-1`` adds up the numbers of a row, times 1, minus the length of its text; ``slow-…`` does so
-in 1 ms a row; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665. Every model chokes on 666 and
-answers NaN to 667. The worker whose number is in the file `TROUBLE` cannot load ``picky-…`` and dies of ``deadly-…``.
+in 1 ms a row, ``crawl-…`` in 10; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665. Every model
+chokes on 666 and answers NaN to 667. The worker whose number is in the file `TROUBLE` cannot load ``picky-…`` and
+dies of ``deadly-…``.
 """
 
 from __future__ import annotations
@@ -100,8 +101,8 @@ class SmallModel:
             raise ValueError("choked")
         if self.kind == "weak" and (numbers == 665).any():
             raise ValueError("choked")
-        if self.kind == "slow":
-            time.sleep(0.001 * len(numbers))
+        if self.kind in ("slow", "crawl"):
+            time.sleep((0.001 if self.kind == "slow" else 0.01) * len(numbers))
         lengths = np.array([len(text) for text in strings[:, 1]])
         answers: NDArray[np.float64] = np.nansum(numbers, axis=1) * self.factor - lengths
         answers[(numbers == 667).any(axis=1)] = np.nan
@@ -190,6 +191,7 @@ def main(seat: Seat | None = None) -> None:
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
         telemetry=Telemetry(section.telemetry, folder),
         grpc_port=int(os.environ["GRPC_PORT"]) if "GRPC_PORT" in os.environ else None,
+        deadline_s=float(os.environ.get("DEADLINE_S", "1")) or None,
         guard=guard_of(section, home=folder, state=folder),
         tls=tls_of(section.tls, home=folder),
         stop_with_parent=seat is None,

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
-from kaizen.core.errors import KaizenError, OverloadError, RequestError
+from kaizen.core.errors import DeadlineError, KaizenError, OverloadError, RequestError
 from kaizen.core.records import Arm
 from kaizen.serve.grpc import code_of
 from kaizen.serve.grpc_messages import messages
@@ -243,6 +243,7 @@ def test_a_port_in_use_is_named_with_what_to_do(served: Process, tmp_path: Path)
     ("error", "code"),
     [
         (OverloadError("full"), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (DeadlineError("over"), grpc.StatusCode.DEADLINE_EXCEEDED),
         (RequestError("not yet", status=503), grpc.StatusCode.UNAVAILABLE),
         (RequestError("ours", status=500), grpc.StatusCode.INTERNAL),
         (KaizenError("ours"), grpc.StatusCode.INTERNAL),

@@ -182,9 +182,9 @@ def test_a_port_in_use_is_named(workers: Process, tmp_path: Path) -> None:
 
 
 def test_sigterm_answers_what_was_asked_on_every_worker(launch: Callable[..., Process]) -> None:
-    server = launch(endpoint(1, Arm("slow-1", "champion", 1.0)), WORKERS="2")
+    server = launch(endpoint(1, Arm("slow-1", "champion", 1.0)), WORKERS="2", DEADLINE_S="0")
     answers: list[int] = []
-    body = {"rows": [ROW] * 400}
+    body = {"rows": [ROW] * 1200}  # long enough for each worker to have told of it, which it does once a second
     threads = [
         threading.Thread(target=lambda: answers.append(server.ask("POST", "/v1/predict", body)[0])) for _ in range(4)
     ]

@@ -76,7 +76,8 @@ def command(
     host, port = host or section.host, section.port if port is None else port
     seat = _seat(workers or section.workers, host, port, grpc_port, folder, stop_with_parent=stop_with_parent)
 
-    from kaizen.core.project import STATE_FOLDER  # only now: a supervisor imports little
+    from kaizen.core.durations import duration  # only now: a supervisor imports little
+    from kaizen.core.project import STATE_FOLDER
     from kaizen.core.sizes import size_bytes
     from kaizen.serve.app import Server
     from kaizen.serve.http import Limits
@@ -95,6 +96,7 @@ def command(
         port=port,
         log=served.log,
         durability=section.durability,
+        deadline_s=duration(section.deadline).total_seconds() or None,
         limits=Limits(body_bytes=size_bytes(section.max_body)),
         guard=guard_of(section, home=folder, state=folder / STATE_FOLDER),
         tls=tls_of(section.tls, home=folder),

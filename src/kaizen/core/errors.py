@@ -9,7 +9,8 @@ KaizenError
 ├── BundleError           packing, verifying, loading
 │   └── SignatureError    corrupted, unsigned or signed by another key
 ├── RequestError          a request the server refuses, with its HTTP status
-│   └── OverloadError     too much waits already
+│   ├── OverloadError     too much waits already
+│   └── DeadlineError     its time is over
 ├── UnreachableError      a server that does not answer a client, or not in time
 ├── StoreError            records, blobs, log
 │   ├── NotFoundError
@@ -108,12 +109,22 @@ class RequestError(KaizenError):
 
 
 class OverloadError(RequestError):
-    """A request that would have to wait behind too many; it may be sent again later."""
+    """A request that would have to wait for too long; it may be sent again in `retry_after_s`."""
 
     code = "overload"
 
+    def __init__(self, what: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(what, status=503, fix=f"try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineError(RequestError):
+    """A request whose time is over before it could be answered."""
+
+    code = "deadline"
+
     def __init__(self, what: str) -> None:
-        super().__init__(what, status=503, fix="try again in a second")
+        super().__init__(what, status=504, fix="allow more time, or try again when less is asked")
 
 
 class UnreachableError(KaizenError):

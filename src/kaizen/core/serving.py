@@ -57,6 +57,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     port: int = 8080
     workers: int = 1  # processes that share the port and the weights
     durability: Literal["os", "disk"] = "os"
+    deadline: str = "1s"  # of requests that do not say; 0s: none
     max_body: str = "64MiB"
     rate_limit: str | None = None  # of one client
     auth: AuthSection = AuthSection()
@@ -76,6 +77,7 @@ def check(serve: ServeSection, where: str) -> None:
 def _wrong(serve: ServeSection) -> Iterator[tuple[str, str, Any]]:
     """Yield the key, what is wrong with its value, and the value where it may be shown."""
     for path, read_value, value in (
+        ("deadline", duration, serve.deadline),
         ("max_body", size_bytes, serve.max_body),
         ("rate_limit", rate, serve.rate_limit),
         ("auth.leeway", duration, serve.auth.leeway),

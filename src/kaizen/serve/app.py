@@ -71,6 +71,8 @@ class Server:
         Traces and the access log; None: neither.
     grpc_port
         Where to listen for gRPC, which needs the extra `[grpc]`; 0 takes a free one, None leaves it out.
+    deadline_s
+        When a request with few rows must be answered that does not say, after it arrived; None: whenever.
     stop_with_parent
         Stop when standard input ends: its other end was held by a process that is gone.
     seat
@@ -98,6 +100,7 @@ class Server:
         tls: Tls | None = None,
         telemetry: Telemetry | None = None,
         grpc_port: int | None = None,
+        deadline_s: float | None = 1.0,
         stop_with_parent: bool = False,
         seat: Seat | None = None,
     ) -> None:
@@ -113,6 +116,7 @@ class Server:
             self.models.add(source)
         self._durability = durability
         self._limits = limits or Limits()
+        self._deadline_s = deadline_s
         self._guard = guard
         self._tls = tls
         self._telemetry = telemetry
@@ -154,7 +158,14 @@ class Server:
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="kaizen-read")
         self._commit = Commit(self._log, self._durability, loop.call_later, loop.call_soon_threadsafe)
         self.scoring = Scoring(
-            self._log, self._commit, self._clock, loop.call_soon, loop.call_soon_threadsafe, self._thread
+            self._log,
+            self._commit,
+            self._clock,
+            loop.call_soon,
+            loop.call_soon_threadsafe,
+            loop.call_later,
+            self._thread,
+            deadline_s=self._deadline_s,
         )
         self._aside = Aside(self._reading, loop.call_soon_threadsafe)
         self._watch = None if self._telemetry is None else self._telemetry.start(loop.call_later)
@@ -171,7 +182,7 @@ class Server:
             self.models.start()
         else:
             await self._open_together(self._seat)
-        self._ticker = loop.call_later(1.0, self._tick)
+        self._begin_tick()
 
     def stop(self) -> None:
         """Begin to stop; safe to call again."""
@@ -320,6 +331,11 @@ class Server:
         if self._tls is not None:
             self._tls.look()
         self._publish()
+        self.scoring.lag_s = max(0.0, self._loop.time() - self._tick_due)
+        self._begin_tick()
+
+    def _begin_tick(self) -> None:
+        self._tick_due = self._loop.time() + 1.0
         self._ticker = self._loop.call_later(1.0, self._tick)
 
     def _wait_for_parent(self) -> None:

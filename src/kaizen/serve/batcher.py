@@ -1,47 +1,35 @@
 """Natural batching: if nothing runs, go now; what arrives meanwhile goes together next. No polling, no delay.
 
-    submit ─▶ lane (live, bulk, shadow) ─▶ one batch of one key ─▶ score ─▶ deliver ─▶ the next batch
+    admit ─▶ submit ─▶ lanes ─▶ one batch of one key ─▶ score ─▶ deliver ─▶ the next batch
+      └─ 503: it could not be answered in time        └─ 504: its time is over; nothing: its caller has gone
 
 Jobs that arrive in one turn of the event loop make one batch. A batch that takes under 2 ms runs on the loop
 itself, where handing it to a thread would cost more; a longer one runs in the thread, so that the loop stays
-responsive. One batch runs at a time. A batch that fails is cut in halves until the job that spoils it stands
-alone (at most 2 log2 n further runs for each bad job), so no job fails for another's sake.
+responsive. One batch runs at a time; how many jobs it takes, `lanes.py` says. A batch that fails is cut in halves
+until the job that spoils it stands alone (at most 2 log2 n further runs for each bad job), so no job fails for
+another's sake.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Final, Generic, Protocol, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
-from kaizen.core.errors import OverloadError
+from kaizen.core.errors import DeadlineError, OverloadError
+from kaizen.serve.cost import Cost
+from kaizen.serve.lanes import LIVE, NEVER, SHADOW, J, Lanes
 
-LIVE: Final = 0  # somebody waits, for few rows
-BULK: Final = 1  # somebody waits, for many rows; takes turns with live batches
-SHADOW: Final = 2  # nobody waits: when nothing else does
+_SWEEP_NS: Final = 20_000_000  # between two looks for jobs whose time is over, at least
 
-
-class Job(Protocol):
-    """What is batched: some rows for one key."""
-
-    @property
-    def rows(self) -> int:
-        """How many rows it has, at least 1."""
-        ...
-
-    @property
-    def key(self) -> Hashable:
-        """What it may share a batch with."""
-        ...
-
-
-J = TypeVar("J", bound=Job)
 R = TypeVar("R")
 Outcome: TypeAlias = "tuple[list[J], R | Exception]"
 
 
 class Batcher(Generic[J, R]):
-    """Runs jobs in batches; every job that was taken is delivered exactly once, with a result or its own error.
+    """Runs jobs in batches; every job that was taken is delivered exactly once, unless its caller has gone.
 
     Parameters
     ----------
@@ -49,12 +37,14 @@ class Batcher(Generic[J, R]):
         Computes the result of jobs of one key; may run in the thread, must not touch shared state.
     deliver
         Takes jobs and their result, or one job and its error; runs on the loop, must not raise.
-    estimate_s
-        Says how long a batch of this key and so many rows will take, in seconds.
-    soon, soon_from_thread
-        The loop's `call_soon` and `call_soon_threadsafe`.
+    cost
+        Gives what batches of a job's key cost; it learns from each batch.
+    soon, soon_from_thread, later
+        The loop's `call_soon`, `call_soon_threadsafe` and `call_later`.
     thread
         An executor with one thread.
+    clock_ns
+        Monotonic.
     max_rows
         The most rows in one batch, unless a single job has more.
     max_queued_rows
@@ -68,123 +58,187 @@ class Batcher(Generic[J, R]):
         *,
         score: Callable[[list[J]], R],
         deliver: Callable[[list[J], R | Exception], None],
-        estimate_s: Callable[[J, int], float],
+        cost: Callable[[J], Cost],
         soon: Callable[..., object],
         soon_from_thread: Callable[..., object],
+        later: Callable[..., object],
         thread: Executor,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
         max_rows: int = 1024,
-        max_queued_rows: Sequence[int] = (32_768, 1_048_576, 262_144),
+        max_queued_rows: Sequence[int] = (32_768, 32_768, 32_768, 1_048_576, 262_144),
         inline_s: float = 0.002,
     ) -> None:
         self._score = score
         self._deliver = deliver
-        self._estimate_s = estimate_s
+        self._cost = cost
         self._soon = soon
         self._soon_from_thread = soon_from_thread
+        self._later = later
         self._thread = thread
-        self._max_rows = max_rows
+        self._clock_ns = clock_ns
         self._max_queued_rows = tuple(max_queued_rows)
-        self._inline_s = inline_s
-        self._lanes: tuple[dict[Hashable, list[J]], ...] = ({}, {}, {})
-        self.queued_rows = [0, 0, 0]
+        self._inline_ns = inline_s * 1e9
+        self.lanes: Lanes[J] = Lanes(cost, max_rows)
+        self._now_ns = 0  # when the last job was admitted
         self._scheduled = False
         self._busy = False
-        self._was_live = False
+        self._running_rows = 0  # in the thread
+        self._due_ns = 0  # when the batch in the thread is expected to end
+        self._alarm_ns = NEVER  # when jobs whose time is over are looked for
+        self._last: tuple[int, int, float] | None = None  # begin, rows, cost: of a batch behind which jobs waited
+        self.refused = 0  # that could not have been answered in time, or waited behind too many
+        self.expired = 0  # jobs whose time was over before their turn
+        self.cancelled = 0  # jobs whose caller had gone
+        self.failed_batches = 0
+        self.failed_jobs = 0  # that fail alone
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing runs."""
-        return not self._busy and not any(self._lanes)
+        return not self._busy and not self.lanes.any()
 
-    def waiting(self) -> Mapping[Hashable, int]:
-        """Return how many jobs wait, by key; shadows left out, for whom nobody waits."""
-        counts: dict[Hashable, int] = {}
-        for lane in self._lanes[:SHADOW]:
-            for key, jobs in lane.items():
-                counts[key] = counts.get(key, 0) + len(jobs)
-        return counts
+    # Admission
 
-    def admit(self, rows: int, lane: int) -> None:
-        """Raise a 503 if so many more rows would have to wait behind too many."""
-        queued = self.queued_rows[lane]
+    def admit(self, rows: int, deadline_ns: int, lane: int, cost: Cost, *, held_rows: int = 0) -> None:
+        """Raise a 503 if so many more rows would wait behind too many, or could not be answered in time.
+
+        If nothing waits and nothing runs they are taken, whatever they are expected to cost: so an expectation that
+        is wrong is corrected. `held_rows` are scored, and still wait for the disk.
+        """
+        self._now_ns = now = self._clock_ns()
+        lanes = self.lanes
+        queued = lanes.rows[lane] + held_rows
         if queued and queued + rows > self._max_queued_rows[lane]:
-            raise OverloadError(f"overloaded: {queued} rows wait already")
+            raise self._overload(f"{queued} rows wait already", lane)
+        if deadline_ns == NEVER or not (self._busy or lanes.charged_ns):
+            return
+        row_ns = cost.row_ns + lanes.around_ns
+        room = deadline_ns - now - cost.fixed_ns - cost.slack_ns - row_ns * rows
+        if self._busy:
+            room -= self._rest_ns(now)
+        if lanes.charged_ns + row_ns * lanes.max_rows <= room:  # behind all that waits, in the largest batch
+            return
+        # In a queue as many come behind a job as were before it, and its batch takes them with it.
+        beside = min(lanes.max_rows, max(lanes.rows[lane], self._running_rows))
+        if lanes.wait_ns(lane) + row_ns * beside > room:
+            raise self._overload("it could not be answered in time", lane)
+
+    def wait_ns(self, lane: int = LIVE) -> float:
+        """Return how long a new job would wait for its turn, as far as is known now."""
+        return self._rest_ns(self._clock_ns()) + self.lanes.wait_ns(lane)
+
+    def _rest_ns(self, now_ns: int) -> float:
+        # A batch that is late is expected to take as long again as it is late: behind one that hangs, all are refused.
+        return abs(self._due_ns - now_ns) if self._busy else 0.0
+
+    def _overload(self, why: str, lane: int) -> OverloadError:
+        if lane != SHADOW:
+            self.refused += 1
+        wait_s = self.wait_ns(lane) / 1e9
+        return OverloadError(f"overloaded: {why}; the wait is {wait_s:.2g} s", retry_after_s=max(1, math.ceil(wait_s)))
 
     def submit(self, job: J, lane: int = LIVE) -> None:
-        """Take a job; its result is delivered in a later turn of the loop."""
-        waiting = self._lanes[lane]
-        jobs = waiting.get(job.key)
-        if jobs is None:
-            waiting[job.key] = [job]
-        else:
-            jobs.append(job)
-        self.queued_rows[lane] += job.rows
-        if not self._scheduled and not self._busy:
+        """Take a job that was admitted; its result is delivered in a later turn of the loop."""
+        self.lanes.add(job, lane, self._now_ns)
+        if self._busy:
+            if job.deadline_ns < self._alarm_ns:
+                self._set_alarm(job.deadline_ns)
+        elif not self._scheduled:
             self._scheduled = True
             self._soon(self._turn)
 
+    # A batch
+
     def _turn(self) -> None:
         self._scheduled = False
-        jobs = self._take()
+        now = self._clock_ns()
+        jobs, rows, dropped = self.lanes.take(now)
+        if dropped:
+            self._drop(dropped)
         if not jobs:
+            self._go_on(None)
             return
-        if self._estimate_s(jobs[0], sum([job.rows for job in jobs])) > self._inline_s:
-            self._hand_over(jobs)
+        if self._last is not None:
+            self._learn_around(now, *self._last)
+        cost = self._cost(jobs[0])
+        expected = cost.fixed_ns + cost.row_ns * rows
+        if expected > self._inline_ns:
+            self._hand_over(jobs, rows, now, expected)
             return
         try:
             result = self._score(jobs)
         except Exception:  # whose fault it is takes more runs to find out: off the loop
-            self._hand_over(jobs)
+            self._hand_over(jobs, rows, now, expected)
             return
+        took = self._clock_ns() - now
+        cost.observe(rows, took)
         self._deliver(jobs, result)
-        self._go_on()
+        self._go_on((now, rows, took))
 
-    def _go_on(self) -> None:
+    def _go_on(self, batch: tuple[int, int, float] | None) -> None:
         # In a turn of its own, so that the sockets are read in between.
-        if not self._scheduled and any(self._lanes):
+        self._last = None
+        if not self._scheduled and self.lanes.any():
+            self._last = batch
             self._scheduled = True
             self._soon(self._turn)
 
-    def _take(self) -> list[J]:
-        lane = self._next_lane()
-        waiting = self._lanes[lane]
-        if not waiting:
-            return []
-        self._was_live = lane == LIVE
-        key = next(iter(waiting))
-        jobs = waiting.pop(key)
-        rows = count = 0
-        for job in jobs:
-            if count and rows + job.rows > self._max_rows:
-                break
-            rows += job.rows
-            count += 1
-        if count < len(jobs):
-            waiting[key] = jobs[count:]  # behind the other keys
-            jobs = jobs[:count]
-        self.queued_rows[lane] -= rows
-        return jobs
+    def _learn_around(self, now_ns: int, began_ns: int, rows: int, took_ns: float) -> None:
+        """Learn what a row costs beside its batch: what passed from one batch to the next, where jobs waited."""
+        known = self.lanes.around_ns
+        around = max(0.0, now_ns - began_ns - took_ns) / rows
+        self.lanes.around_ns = known + 0.05 * (min(around, 2.0 * known + 10_000.0) - known)
 
-    def _next_lane(self) -> int:
-        live, bulk, _ = self._lanes
-        if live and not (bulk and self._was_live):
-            return LIVE
-        return BULK if bulk else SHADOW
-
-    def _hand_over(self, jobs: list[J]) -> None:
+    def _hand_over(self, jobs: list[J], rows: int, now_ns: int, expected_ns: float) -> None:
         self._busy = True
+        self._running_rows = rows
+        self._due_ns = now_ns + int(expected_ns)
 
         def work() -> None:
+            start = self._clock_ns()
             outcomes = isolate(self._score, jobs)
-            self._soon_from_thread(self._finish, outcomes)
+            self._soon_from_thread(self._finish, outcomes, rows, now_ns, self._clock_ns() - start)
 
         self._thread.submit(work)
+        self._set_alarm(max(self.lanes.soonest_ns, now_ns + _SWEEP_NS))
 
-    def _finish(self, outcomes: list[Outcome[J, R]]) -> None:
+    def _finish(self, outcomes: list[Outcome[J, R]], rows: int, began_ns: int, took_ns: int) -> None:
         self._busy = False
+        self._running_rows = 0
+        failed = sum([isinstance(result, Exception) for _, result in outcomes])
+        if failed:
+            self.failed_batches += 1
+            self.failed_jobs += failed
+        elif len(outcomes) == 1:
+            self._cost(outcomes[0][0][0]).observe(rows, took_ns)
         for jobs, result in outcomes:
             self._deliver(jobs, result)
-        self._go_on()
+        self._go_on((began_ns, rows, took_ns))
+
+    # Jobs that are not scored
+
+    def _drop(self, jobs: list[J]) -> None:
+        for job in jobs:
+            if job.is_gone:
+                self.cancelled += 1
+            else:
+                self.expired += 1
+                self._deliver([job], DeadlineError("its time was over before its turn"))
+
+    def _set_alarm(self, deadline_ns: int) -> None:
+        """Look for jobs whose time is over at this time, if a long batch still runs then; else the next one does."""
+        if deadline_ns < self._alarm_ns and self.lanes.soonest_ns != NEVER:
+            self._alarm_ns = deadline_ns
+            self._later(max(0, deadline_ns - self._clock_ns()) / 1e9, self._look, deadline_ns)
+
+    def _look(self, alarm_ns: int) -> None:
+        if alarm_ns != self._alarm_ns:
+            return  # an earlier one was set meanwhile, and has set the next
+        self._alarm_ns = NEVER
+        if self._busy:
+            now = self._clock_ns()
+            self._drop(self.lanes.sweep(now))
+            self._set_alarm(max(self.lanes.soonest_ns, now + _SWEEP_NS))
 
 
 def isolate(score: Callable[[list[J]], R], jobs: list[J]) -> list[Outcome[J, R]]:

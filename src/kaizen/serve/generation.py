@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from kaizen.core.errors import BundleError
 from kaizen.core.records import Arm, Bundle, Column, Endpoint
 from kaizen.graph.frame import Feeds
+from kaizen.serve.cost import Cost
 from kaizen.serve.reader import Reader, union
 from kaizen.serve.router import Router
 from kaizen.serve.stages import Stages
 from kaizen.serve.told import told
 
-_WARM_ROWS: Final = 64
-_FORGET: Final = 0.05  # weight of the newest batch in the cost of a row
+_WARM_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)
+_WARM_S: Final = 0.05  # no larger batch is tried after this: a model may take seconds
 
 
 class Model(Protocol):
@@ -52,36 +53,29 @@ class LiveArm:
         self.shadows: tuple[LiveArm, ...] = ()  # what is scored behind each of its batches
         self.reader = reader
         self._selection = reader.selection(model.inputs)
-        self._fixed_s = 0.0
-        self._row_s = 0.0
+        self.cost = Cost()
         self.tail = f',"bundle":"{self.bundle.id}","arm":"{arm.role}"}}'  # how its answers to plain rows end
 
     def score(self, feeds: Feeds) -> NDArray[np.float64]:
-        """Return the model's answers, (rows,), and learn what they cost."""
-        if self._selection is not None:
-            feeds = {group: feeds[group][:, index] for group, index in self._selection.items()}
-        start = time.perf_counter()
-        outputs = np.asarray(self.model.run(feeds), np.float64)
-        rows = len(outputs)
-        per_row_s = max(0.0, time.perf_counter() - start - self._fixed_s) / max(rows, 1)
-        self._row_s += _FORGET * (per_row_s - self._row_s)
-        return outputs
-
-    def estimate_s(self, rows: int) -> float:
-        """Return how long a batch of so many rows will take, in seconds."""
-        return self._fixed_s + self._row_s * rows
+        """Return the model's answers, (rows,)."""
+        return np.asarray(self.model.run(self._selected(feeds)), np.float64)
 
     def warm_up(self) -> None:
-        """Run the model on its own examples, else on rows of missing values; learn the cost from the second runs."""
-        one, many = self._warm_rows(1), self._warm_rows(_WARM_ROWS)
-        for feeds in (one, many):
-            outputs = self.score(feeds)
-            rows = 1 if feeds is one else _WARM_ROWS
-            if outputs.shape != (rows,):
-                raise BundleError(f"its graph answers {rows} rows with shape {outputs.shape}", where=self.bundle.id)
-        self._fixed_s = min(_seconds(self.model.run, self._selected(one)) for _ in range(3))
-        many_s = min(_seconds(self.model.run, self._selected(many)) for _ in range(2))
-        self._row_s = max(0.0, many_s - self._fixed_s) / (_WARM_ROWS - 1)
+        """Run the model on its own examples, else on rows of missing values: to try it, and to learn what it costs."""
+        seen = []
+        start = time.perf_counter()
+        for rows in _WARM_ROWS:
+            feeds = self._warm_rows(rows)
+            for _ in range(2):  # the first of a size makes room for it
+                before = time.perf_counter_ns()
+                outputs = self.score(feeds)
+                took_ns = time.perf_counter_ns() - before
+                if outputs.shape != (rows,):
+                    raise BundleError(f"its graph answers {rows} rows with shape {outputs.shape}", where=self.bundle.id)
+            seen.append((rows, float(took_ns)))
+            if rows > 1 and time.perf_counter() - start > _WARM_S:
+                break
+        self.cost.begin(seen)
 
     def _warm_rows(self, rows: int) -> Feeds:
         examples, _ = told(self.model)
@@ -157,9 +151,3 @@ def prepare(endpoint: Endpoint, load: Callable[[str], Model], loaded: Mapping[st
     for arm in (*generation.arms, *generation.shadows):
         arm.warm_up()
     return generation
-
-
-def _seconds(run: Callable[[Feeds], object], feeds: Feeds) -> float:
-    start = time.perf_counter()
-    run(feeds)
-    return time.perf_counter() - start

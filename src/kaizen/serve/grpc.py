@@ -18,6 +18,8 @@ from google.protobuf.message import DecodeError
 
 from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.aside import Aside
+from kaizen.serve.calls import Call
+from kaizen.serve.deadline import HEADER
 from kaizen.serve.generation import LiveArm
 from kaizen.serve.grpc_guard import address_of, credentials, head_of
 from kaizen.serve.grpc_messages import messages
@@ -38,7 +40,7 @@ from kaizen.serve.oip import (
     values_of,
 )
 from kaizen.serve.reader import Inputs
-from kaizen.serve.scoring import Call, Scoring
+from kaizen.serve.scoring import Scoring
 from kaizen.serve.tensors import Tensor, output
 from kaizen.serve.tls import Tls
 
@@ -48,6 +50,7 @@ SERVICE: Final = "inference.GRPCInferenceService"
 _REPOSITORY: Final = "inference.model_repository.ModelRepositoryService"
 _HEALTH: Final = "grpc.health.v1.Health"
 _CONCURRENT: Final = 1024  # calls under way; more are answered RESOURCE_EXHAUSTED by gRPC itself
+_DAY_S: Final = 86_400
 _CODES: Final[Mapping[int, grpc.StatusCode]] = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -56,6 +59,7 @@ _CODES: Final[Mapping[int, grpc.StatusCode]] = {
     422: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 _CONTENTS: Final[Mapping[str, str]] = {
     "BOOL": "bool_contents",
@@ -266,12 +270,15 @@ class GrpcServer:
             request.refuse(_told(err, self.route.name))
         answer = await done
         if request.error is not None:
-            await context.abort(code_of(request.error), _says(request.error))
+            await context.abort(code_of(request.error), _says(request.error), _push_back(request.error))
         return answer
 
     def _head(self, context: Any) -> Head:
         own = [value for key, value in context.invocation_metadata() or () if key == "x-request-id"]
         headers = {b"x-request-id": own[0].encode("latin-1", "replace")} if own else {}
+        left_s = context.time_remaining()
+        if left_s is not None and left_s < _DAY_S:
+            headers[HEADER] = b"%d" % max(1, left_s * 1000)
         head = Head("POST", f"/{SERVICE}/ModelInfer", headers, keep_alive=True, old=False)
         head.route = self.route
         return head
@@ -336,6 +343,11 @@ class _Once:
         if not self._done.done():
             self._done.set_result(body)
 
+    @property
+    def lost(self) -> bool:
+        """Whether the caller has cancelled the call."""
+        return self._done.cancelled()
+
 
 def code_of(error: KaizenError) -> grpc.StatusCode:
     """Return the status code of an error."""
@@ -347,6 +359,11 @@ def code_of(error: KaizenError) -> grpc.StatusCode:
 
 def _says(error: KaizenError) -> str:
     return str(error).replace("\n  → ", "; ")[:1000]  # it travels in a header, of which there are 8 KiB
+
+
+def _push_back(error: KaizenError) -> tuple[tuple[str, str], ...]:
+    """Return when clients that try again of themselves may do so."""
+    return (("grpc-retry-pushback-ms", f"{error.retry_after_s}000"),) if isinstance(error, OverloadError) else ()
 
 
 def _told(err: Exception, route: str) -> KaizenError:

@@ -24,7 +24,7 @@ import msgspec
 
 from kaizen.core.errors import RequestError
 from kaizen.serve.guard import Guard
-from kaizen.serve.message import JSON, Head, Peer, Request, Route, Watch, error_body, response
+from kaizen.serve.message import HUNG_UP, JSON, Head, Peer, Request, Route, Watch, error_body, response
 from kaizen.serve.tracecontext import Trace, joined, taken_from, without_trace
 
 logger = logging.getLogger("kaizen.serve")
@@ -118,12 +118,14 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Request] = deque()  # requests without a sent answer, oldest first
         self._between = True  # no request is half-read
         self._closing = False  # an answer that closes is on its way: what comes in is thrown away
-        self._lost = False
+        self.lost = False
         self._held = False  # the client does not read its answers, so nothing more is read from it
         self._heard = True  # since the last tick
         self._quiet_s = 0
         self._partial_s = 0
-        self._head_bytes = 0
+        self._begun = 0  # requests
+        self._head_bytes = 0  # of its address and headers
+        self._raw_bytes = 0  # of what came of it before it was whole
         self._body_bytes = 0
         self._arrived_ns = 0
         self._url = b""
@@ -147,7 +149,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's signature)
         """Forget the client; answers that are still due go nowhere."""
-        self._lost = True
+        self.lost = True
+        if self.watch is not None:
+            for request in self._queue:
+                if request.answer is None:
+                    self.watch(request, HUNG_UP, 0)
         self._listener.connections.discard(self)
         self._listener.waiting -= len(self._queue)
         self._listener.buffered_bytes -= self._body_bytes
@@ -200,8 +206,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Start a request."""
+        self._begun += 1
         self._between = False
-        self._partial_s = self._head_bytes = 0
+        self._partial_s = self._head_bytes = self._raw_bytes = 0
         self._url = b""
         self._headers = {}
         self._head = None
@@ -284,12 +291,12 @@ class Connection(asyncio.Protocol):
         except Exception:
             logger.exception("failed route=%s request_id=%s", head.route.name, head.request_id.decode("latin-1"))
             request.refuse(RequestError("an error inside the server; its log says more", status=500))
-        if len(self._queue) > self._limits.pipelined and not self._lost:
+        if len(self._queue) > self._limits.pipelined and not self.lost:
             self._transport.pause_reading()
 
     def answer(self, request: Request, status: int, body: bytes, content_type: bytes, extra: bytes) -> None:
         """Write an answer, behind those that were asked for before it."""
-        if self._lost:
+        if self.lost:
             return
         head = request.head
         last = not head.keep_alive or self._listener.draining
@@ -320,7 +327,7 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         # A socket closed with unread input resets, and the client may never see the answer: say "no more"
         # first, throw away what still comes, and close when the client does or at the next but one tick.
-        if self._between or self._lost:
+        if self._between or self.lost:
             self._transport.close()
             return
         self._closing = True
@@ -328,10 +335,13 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
 
     def _parse(self, data: bytes) -> None:
+        begun = self._begun + self._between
         try:
             self._parser.feed_data(data)
-            if not self._between and self._head is None:
-                self._count(len(data))
+            if self._begun <= begun and not self._between and self._head is None:  # all of it is of one head
+                self._raw_bytes += len(data)
+                if self._raw_bytes > self._limits.head_bytes + 4 * self._limits.headers + 64:  # what is not counted
+                    self._count(self._raw_bytes)
         except httptools.HttpParserUpgrade as err:
             # Nothing is upgraded: the request was answered as it is, and the next one starts here.
             self._parser = httptools.HttpRequestParser(self)

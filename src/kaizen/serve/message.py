@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from kaizen.core.errors import KaizenError, RequestError
+from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.scopes import Grant, Scope, scope_of
 from kaizen.serve.tracecontext import Trace
 
 if TYPE_CHECKING:
-    from kaizen.serve.scoring import Call
+    from kaizen.serve.calls import Call
 
 REASONS: Final[Mapping[int, bytes]] = {
     200: b"OK",
@@ -32,7 +32,9 @@ REASONS: Final[Mapping[int, bytes]] = {
     500: b"Internal Server Error",
     501: b"Not Implemented",
     503: b"Service Unavailable",
+    504: b"Gateway Timeout",
 }
+HUNG_UP: Final = 499  # nobody is there to take the answer: told to who watches, never sent
 JSON: Final = b"application/json"
 _BUCKETS: Final = 32  # latencies by power of two of microseconds: 1 us to 35 minutes
 
@@ -93,6 +95,11 @@ class Answers(Protocol):
     """Takes the answers of a connection and sends them in the order of its requests."""
 
     @property
+    def lost(self) -> bool:
+        """Whether nobody is there to take them any more."""
+        ...
+
+    @property
     def watch(self) -> Watch | None:
         """Who is told of each answer."""
         ...
@@ -146,14 +153,14 @@ class Request:
             extra += b"x-request-id: %b\r\n" % head.request_id
         connection = self.connection
         connection.answer(self, status, body, content_type, extra)
-        if connection.watch is not None:
+        if connection.watch is not None and not connection.lost:  # which has been told already
             connection.watch(self, status, len(body))
 
     def refuse(self, error: KaizenError, *, extra: bytes = b"") -> None:
         """Send an error as the answer."""
         status = error.status if isinstance(error, RequestError) else 500
         if status == 503:
-            extra += b"retry-after: 1\r\n"
+            extra += b"retry-after: %d\r\n" % (error.retry_after_s if isinstance(error, OverloadError) else 1)
         if isinstance(error, RequestError):
             extra += error.headers
         self.reply(error_body(error), status=status, extra=extra)

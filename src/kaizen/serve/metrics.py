@@ -16,10 +16,12 @@ from kaizen.serve.commit import Commit
 from kaizen.serve.feedback import Feedback
 from kaizen.serve.generation import Generation
 from kaizen.serve.http import Listener
+from kaizen.serve.lanes import NAMES
 from kaizen.serve.message import Request, Route
 from kaizen.serve.models import Models
 from kaizen.serve.scoring import Scoring
-from kaizen.serve.stages import NAMES, Stages
+from kaizen.serve.stages import NAMES as STAGES
+from kaizen.serve.stages import Stages
 from kaizen.serve.tally import Family
 from kaizen.serve.telemetry import Telemetry
 
@@ -119,12 +121,32 @@ class Metrics:
         batches = cumulative(self._scoring.batches, 1.0)
         yield HistogramMetricFamily("kaizen_batch_rows", "Rows a batch.", batches, self._scoring.batch_rows)
         yield CounterMetricFamily("kaizen_labels", "Labels taken.", self._feedback.labels)
-        queued = GaugeMetricFamily("kaizen_queue_rows", "Rows that wait.", labels=["lane"])
-        for lane, rows in zip(("live", "bulk", "shadow"), self._scoring.batcher.queued_rows, strict=True):
-            queued.add_metric([lane], rows)
-        yield queued
+        yield from self._queue()
         yield CounterMetricFamily("kaizen_shadow_dropped_rows", "Not scored: too busy.", self._scoring.shadow_dropped)
         yield CounterMetricFamily("kaizen_shadow_failed_rows", "Shadow failures.", self._scoring.shadow_failed)
+
+    def _queue(self) -> Iterable[Metric]:
+        batcher, held = self._scoring.batcher, self._scoring.held_rows
+        lanes = batcher.lanes
+        queued = GaugeMetricFamily("kaizen_queue_rows", "Rows that wait.", labels=["lane"])
+        for lane, rows in zip(NAMES, lanes.rows, strict=True):
+            queued.add_metric([lane], rows)
+        yield queued
+        waited = cumulative(lanes.waited_us, 1e-6)
+        yield HistogramMetricFamily("kaizen_queue_seconds", "From asked to its batch.", waited, lanes.waited_ns / 1e9)
+        wait_s = batcher.wait_ns() / 1e9
+        yield GaugeMetricFamily("kaizen_queue_wait_seconds", "What a new request would wait, as expected.", wait_s)
+        yield GaugeMetricFamily("kaizen_disk_wait_rows", "Rows scored that wait for the disk.", sum(held))
+        yield GaugeMetricFamily("kaizen_loop_lag_seconds", "How late what arrives is read.", self._scoring.lag_s)
+        dropped = CounterMetricFamily("kaizen_unscored", "Requests, or parts, not scored.", labels=["reason"])
+        dropped.add_metric(["overload"], batcher.refused)
+        dropped.add_metric(["deadline"], batcher.expired)
+        dropped.add_metric(["cancelled"], batcher.cancelled)
+        yield dropped
+        yield CounterMetricFamily(
+            "kaizen_failed_batches", "Batches cut to find what spoilt them.", batcher.failed_batches
+        )
+        yield CounterMetricFamily("kaizen_quarantined", "Requests, or parts, that spoil a batch.", batcher.failed_jobs)
 
     def _log(self) -> Iterable[Metric]:
         scoring = self._scoring
@@ -154,8 +176,8 @@ class Metrics:
         seconds = CounterMetricFamily(
             "kaizen_stage_seconds", "Time of requests by stage.", labels=["endpoint", "version", "stage"]
         )
-        for version, stages in versions.items():
-            for name, spent_ns in zip(NAMES, stages.spent_ns, strict=True):
+        for version, figures in versions.items():
+            for name, spent_ns in zip(STAGES, figures.spent_ns, strict=True):
                 seconds.add_metric([*version, name], spent_ns / 1e9)
         yield seconds
         alone = self._routes if len(self._models) == 1 else ()
@@ -167,7 +189,7 @@ class Metrics:
 
     def _versions(self) -> tuple[dict[Version, Stages], dict[Version, int]]:
         """Return the figures of the versions that answer, and how many requests wait for each."""
-        known, jobs = self._scoring.stages, self._scoring.batcher.waiting()
+        known, jobs = self._scoring.stages, self._scoring.batcher.lanes.waiting()
         versions: dict[Version, Stages] = {}
         waiting: dict[Version, int] = {}
         for name, generation in self._generations():

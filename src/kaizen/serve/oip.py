@@ -7,6 +7,7 @@ and the ids of the predictions, BYTES, by which feedback names them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -15,16 +16,19 @@ import msgspec
 from kaizen.core.errors import RequestError, nearest
 from kaizen.graph.frame import feeds
 from kaizen.serve.aside import Aside
+from kaizen.serve.calls import Call
+from kaizen.serve.deadline import deadline_of, lane_of
 from kaizen.serve.generation import Generation, LiveArm
 from kaizen.serve.message import Handler, Request
 from kaizen.serve.models import Models
 from kaizen.serve.reader import Inputs, explained
 from kaizen.serve.rows import RowDecoder, chunks
-from kaizen.serve.scoring import Call, Scoring
+from kaizen.serve.scoring import Scoring
 from kaizen.serve.tensors import DATATYPES, Tensor, column_of, output
 
 EXTENSIONS: Final = ["binary_tensor_data"]
 PREDICTION_ID: Final = "prediction_id"
+_SAYS_WHEN: Final = re.compile(rb"\"(?:priority|timeout)")  # its parameters have to be read first
 _LENGTH: Final = b"inference-header-content-length"
 
 
@@ -110,6 +114,8 @@ class OpenInference:
         def handle(request: Request) -> None:
             generation, decoder = self._models.serving(model)
             arm = pinned(generation, version)
+            if not _SAYS_WHEN.search(request.body, 0, 1 << 16):
+                self._scoring.shed(request, generation, deadline_of(request))
             self._aside.run(
                 request,
                 lambda: self._decode(request, generation, decoder),
@@ -192,6 +198,8 @@ def call_of(
         units=decoder.units(unit, inputs),
         at=decoder.moments(at, inputs),
         request_id=asked.id or request.head.request_id.decode("latin-1") or None,
+        deadline_ns=deadline_of(request, asked.parameters),
+        lane=lane_of(asked.parameters),
     )
     return call, inputs
 

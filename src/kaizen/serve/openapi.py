@@ -149,6 +149,8 @@ def _operation(name: str, path: str) -> Schema:
         responses["503"] = {"description": "It starts or stops.", "content": _json(_ref("Health"))}
     elif name not in ("live", "server", "models", "metrics"):
         responses["503"] = _error("Nothing serves yet, too much waits, or the log cannot be written.")
+        if name in ("predict", "infer"):
+            responses["504"] = _error("Its time was over before it was scored.")
     responses["default"] = _error("Refused.")
     return operation
 

@@ -24,10 +24,12 @@ from kaizen.core.errors import RequestError
 from kaizen.graph.frame import MISSING_TIME
 from kaizen.graph.rows import parse_time
 from kaizen.serve.aside import LARGE_BYTES, Aside
+from kaizen.serve.calls import Call
+from kaizen.serve.deadline import deadline_of
 from kaizen.serve.generation import Generation
 from kaizen.serve.message import Handler, Request
 from kaizen.serve.reader import Inputs, Reader, explained
-from kaizen.serve.scoring import CHUNK, Call, Scoring
+from kaizen.serve.scoring import CHUNK, Scoring
 
 PredictionId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 
@@ -168,18 +170,26 @@ class Predict:
         return lambda request: self._take(request, *self._serving(model))
 
     def _take(self, request: Request, generation: Generation, decoder: RowDecoder) -> None:
+        deadline_ns = deadline_of(request)
+        self._scoring.shed(request, generation, deadline_ns)
         if len(request.body) <= LARGE_BYTES:
             asked, inputs = decoder.decode(request.body)
-            self._submit(request, generation, decoder, asked, inputs)
+            self._submit(request, generation, decoder, deadline_ns, asked, inputs)
             return
         self._aside.run(
             request,
             lambda: decoder.decode_large(request.body),
-            lambda decoded: self._submit(request, generation, decoder, *decoded),
+            lambda decoded: self._submit(request, generation, decoder, deadline_ns, *decoded),
         )
 
     def _submit(
-        self, request: Request, generation: Generation, decoder: RowDecoder, asked: _Envelope, inputs: list[Inputs]
+        self,
+        request: Request,
+        generation: Generation,
+        decoder: RowDecoder,
+        deadline_ns: int | None,
+        asked: _Envelope,
+        inputs: list[Inputs],
     ) -> None:
         rows = sum([chunk.rows for chunk in inputs])
         if not rows:
@@ -195,6 +205,7 @@ class Predict:
             units=decoder.units(asked.unit, inputs),
             at=decoder.moments(asked.at, inputs),
             request_id=asked.id or request.head.request_id.decode("latin-1") or None,
+            deadline_ns=deadline_ns,
         )
         self._scoring.submit(call, inputs)
 

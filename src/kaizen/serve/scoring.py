@@ -1,6 +1,6 @@
 """From rows to logged answers: parts of requests are batched, scored, logged, and only then answered.
 
-Call (a request) ─┬─ Part (its rows for one arm) ─▶ Batcher ─▶ score ─▶ log.append ─▶ Commit ─▶ Call.finish
+Call (a request) ─┬─ Part (its rows for one arm) ─▶ Batcher ─▶ score ─▶ log.append ─▶ Commit ─▶ Call.settle
                   └─ Part …                                                          └─▶ ShadowPart, behind the answers
 """
 
@@ -10,19 +10,21 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from kaizen.core.clock import Clock, to_us
-from kaizen.core.errors import KaizenError, RequestError
+from kaizen.core.errors import DeadlineError, KaizenError, RequestError
 from kaizen.core.ids import ulids
 from kaizen.core.ports import Log
 from kaizen.core.records import PredictionBatch
 from kaizen.graph.frame import Feeds, to_log
-from kaizen.serve.batcher import BULK, LIVE, SHADOW, Batcher
+from kaizen.serve.batcher import Batcher
+from kaizen.serve.calls import Call, Part, ShadowPart
 from kaizen.serve.commit import Commit
 from kaizen.serve.generation import Generation, LiveArm
+from kaizen.serve.lanes import BULK, LIVE, NEVER, QUANTUM_NS, SHADOW
 from kaizen.serve.message import Request
 from kaizen.serve.reader import Inputs, pick
 from kaizen.serve.stages import Batch, Marks, Stages
@@ -30,75 +32,7 @@ from kaizen.serve.stages import Batch, Marks, Stages
 logger = logging.getLogger("kaizen.serve")
 
 CHUNK: Final = 512  # rows: a larger request is scored in chunks, so that small ones get between
-
-
-class Call:
-    """One request for predictions, until it is answered."""
-
-    __slots__ = (
-        "arms", "at", "batches", "error", "finish", "generation", "ids", "outputs", "pending", "request",
-        "request_id", "rows", "units",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        request: Request,
-        generation: Generation,
-        rows: int,
-        *,
-        finish: Callable[[Call], None],
-        ids: list[str] | None = None,
-        units: list[str | None] | None = None,
-        at: list[int] | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        self.request = request
-        self.generation = generation
-        self.rows = rows
-        self.finish = finish
-        self.ids = ids
-        self.units = units  # None: rows without a unit
-        self.at = at  # None: now
-        self.request_id = request_id
-        self.outputs: list[float] = []  # (rows,)
-        self.arms: list[LiveArm] | None = None  # of each row, where one does not answer them all
-        self.error: KaizenError | None = None
-        self.pending = 1
-        self.batches: tuple[Batch, ...] = ()  # that scored its rows, for who watches
-
-
-class Part:
-    """The rows of a call that one arm answers together."""
-
-    __slots__ = ("call", "inputs", "key", "places", "rows")
-
-    def __init__(self, call: Call, arm: LiveArm, inputs: Inputs, places: Sequence[int] | None) -> None:
-        self.call = call
-        self.key = arm
-        self.inputs = inputs
-        self.places = places  # of its rows in the call; None: it is the whole call
-        self.rows = inputs.rows
-
-
-class ShadowPart:
-    """A batch that was answered, or some rows of it, to be scored by another arm as well."""
-
-    __slots__ = ("batch", "feeds", "inputs", "key", "places", "rows")
-
-    def __init__(self, arm: LiveArm, feeds: Feeds, batch: PredictionBatch, places: slice) -> None:
-        self.key = arm
-        self.feeds = feeds  # of the whole batch
-        self.batch = batch
-        self.places = places  # of its rows in the batch
-        self.rows = places.stop - places.start
-        self.inputs = Inputs(self.rows, {group: tensor[places] for group, tensor in feeds.items()})
-
-    def halves(self) -> list[ShadowPart]:
-        """Return its rows in two parts."""
-        middle = (self.places.start + self.places.stop) // 2
-        cuts = (slice(self.places.start, middle), slice(middle, self.places.stop))
-        return [ShadowPart(self.key, self.feeds, self.batch, cut) for cut in cuts]
-
+_SMALL_BYTES: Final = 16 << 10  # a body that may be refused unread
 
 Scored: TypeAlias = "tuple[Feeds, list[float], Marks]"
 
@@ -114,10 +48,12 @@ class Scoring:
         Tells when what was appended is safe enough to be answered.
     clock
         Tells the event time of rows that do not have one.
-    soon, soon_from_thread
-        The loop's `call_soon` and `call_soon_threadsafe`.
+    soon, soon_from_thread, later
+        The loop's `call_soon`, `call_soon_threadsafe` and `call_later`.
     thread
         An executor with one thread, for long batches.
+    deadline_s
+        When a request must be answered that does not say, after it arrived; None: it may wait for ever.
     """
 
     def __init__(
@@ -127,7 +63,10 @@ class Scoring:
         clock: Clock,
         soon: Callable[..., object],
         soon_from_thread: Callable[..., object],
+        later: Callable[..., object],
         thread: Executor,
+        *,
+        deadline_s: float | None = None,
     ) -> None:
         self._log = log
         self._commit = commit
@@ -135,11 +74,15 @@ class Scoring:
         self.batcher: Batcher[Part | ShadowPart, Scored] = Batcher(
             score=_score,
             deliver=self._deliver,
-            estimate_s=lambda part, rows: part.key.estimate_s(rows),
+            cost=lambda part: part.key.cost,
             soon=soon,
             soon_from_thread=soon_from_thread,
+            later=later,
             thread=thread,
         )
+        self._deadline_ns = None if deadline_s is None else int(deadline_s * 1e9)
+        self.lag_s = 0.0  # how late the loop comes to read what has arrived
+        self.held_rows = [0, 0]  # live, bulk: scored and not yet on the disk
         self.batches = [0] * 24  # by power of two of their rows
         self.batch_rows = 0
         self.log_rows = 0
@@ -152,20 +95,41 @@ class Scoring:
         self.shadow_dropped = 0
         self.shadow_failed = 0
 
+    def shed(self, request: Request, generation: Generation, deadline_ns: int | None) -> None:
+        """Raise a 503 if a request with a few rows could not be answered in time: before its body is read.
+
+        Only a body so small that it holds few rows; what it would say itself of its time must be known.
+        """
+        if self.batcher.lanes.charged_ns and len(request.body) <= _SMALL_BYTES:
+            self.batcher.admit(1, self._due_ns(request, deadline_ns), LIVE, generation.arms[0].cost)
+
     def submit(self, call: Call, inputs: Sequence[Inputs], pinned: LiveArm | None = None) -> None:
         """Take a call and its rows, in chunks of at most `CHUNK`; `call.finish` is called when it is done.
 
-        A `pinned` arm answers all of it; otherwise the router chooses.
+        A `pinned` arm answers all of it; otherwise the router chooses. Raises a 503 if it cannot be done in time.
         """
-        lane = LIVE if len(inputs) == 1 else BULK
-        self.batcher.admit(call.rows, lane)
-        if lane == LIVE and len(call.generation.arms) == 1:
-            self.batcher.submit(Part(call, call.generation.arms[0], inputs[0], None), LIVE)
+        arms = call.generation.arms
+        if len(inputs) == 1:
+            lane = call.lane
+            call.deadline_ns = self._due_ns(call.request, call.deadline_ns)
+        else:
+            lane = call.lane = BULK
+            if call.deadline_ns is None:
+                call.deadline_ns = NEVER  # many rows take as long as they take
+        held = self.held_rows[lane == BULK]
+        self.batcher.admit(call.rows, call.deadline_ns, lane, (pinned or arms[0]).cost, held_rows=held)
+        if len(inputs) == 1 and len(arms) == 1:
+            self.batcher.submit(Part(call, arms[0], inputs[0], None), lane)
             return
         parts = self._split(call, inputs, pinned)
         call.pending = len(parts)
         for part in parts:
             self.batcher.submit(part, lane)
+
+    def _due_ns(self, request: Request, own_ns: int | None) -> int:
+        if own_ns is not None:
+            return own_ns
+        return NEVER if self._deadline_ns is None else request.arrived_ns + self._deadline_ns
 
     def _split(self, call: Call, inputs: Sequence[Inputs], pinned: LiveArm | None) -> list[Part]:
         generation = call.generation
@@ -181,10 +145,12 @@ class Scoring:
             places = range(start, start + chunk.rows)
             for arm in generation.arms:
                 own = [place for place in places if call.arms[place] is arm]
-                if own:
-                    whole = len(own) == chunk.rows
-                    rows = chunk if whole else pick(chunk, [place - start for place in own], generation.reader)
-                    parts.append(Part(call, arm, rows, own))
+                few = _few(arm) if call.lane == BULK else CHUNK
+                for places_of_part in [own[i : i + few] for i in range(0, len(own), few)]:
+                    whole = len(places_of_part) == chunk.rows
+                    index = [place - start for place in places_of_part]
+                    rows = chunk if whole else pick(chunk, index, generation.reader)
+                    parts.append(Part(call, arm, rows, places_of_part))
             start += chunk.rows
         return parts
 
@@ -195,12 +161,11 @@ class Scoring:
             return
         live = [part for part in parts if isinstance(part, Part)]
         if self.is_watched:
-            for part in live:
-                part.call.request.call = part.call
+            _show(live)
         stages = live[0].key.stages or self._stages(live[0])
         if isinstance(scored, Exception):
             stages.failures += len(live)
-            _fail(live, _refusal(live[0], scored))
+            _fail(live, scored if isinstance(scored, DeadlineError) else _refusal(live[0], scored))
             return
         feeds, outputs, marks = scored
         try:
@@ -210,7 +175,11 @@ class Scoring:
             self._not_logged(live, err)
             return
 
+        is_bulk = live[0].call.lane == BULK
+        self.held_rows[is_bulk] += len(outputs)
+
         def answer(error: KaizenError | None) -> None:
+            self.held_rows[is_bulk] -= len(outputs)
             safe_ns = time.perf_counter_ns()
             if self.is_watched:
                 _note(live, batch, marks, safe_ns)
@@ -254,9 +223,9 @@ class Scoring:
             call, rows = part.call, part.rows
             if call.ids is None:
                 call.ids = [next(fresh) for _ in range(rows)]
-            ids += _own(call.ids, part)
-            at += _own(call.at, part) if call.at else [now_us] * rows
-            units += _own(call.units, part) if call.units else [None] * rows
+            ids += part.own(call.ids)
+            at += part.own(call.at) if call.at else [now_us] * rows
+            units += part.own(call.units) if call.units else [None] * rows
             latency_us += [(now_ns - call.request.arrived_ns) // 1000] * rows
             requests += [call.request_id] * rows
         columns = call.generation.reader.columns
@@ -295,12 +264,14 @@ class Scoring:
         rows = len(batch.ids)
         for shadow in arm.shadows:
             try:
-                self.batcher.admit(rows, SHADOW)
+                self.batcher.admit(rows, NEVER, SHADOW, shadow.cost)
             except RequestError:
                 self.shadow_dropped += rows  # live traffic needs the whole core; better this than waiting
                 continue
             self.shadow_pending += rows
-            self.batcher.submit(ShadowPart(shadow, feeds, batch, slice(0, rows)), SHADOW)
+            few = _few(shadow)
+            for start in range(0, rows, few):
+                self.batcher.submit(ShadowPart(shadow, feeds, batch, slice(start, min(start + few, rows))), SHADOW)
 
     def _deliver_shadows(self, parts: list[ShadowPart], scored: Scored | Exception) -> None:
         if isinstance(scored, Exception) and parts[0].rows > 1:
@@ -322,7 +293,7 @@ class Scoring:
         start = 0
         try:
             for part in parts:
-                self._append(_beside(part, outputs[start : start + part.rows]))
+                self._append(part.beside(outputs[start : start + part.rows]))
                 start += part.rows
         except Exception as err:
             return err
@@ -343,15 +314,18 @@ def _score(parts: list[Part | ShadowPart]) -> Scored:
     return feeds, outputs.tolist(), (begun_ns, packed_ns, run_ns)
 
 
+def _show(parts: list[Part]) -> None:
+    """Leave with each request its call, for who is told of the answer; who has gone is told of already."""
+    for part in parts:
+        if not part.is_gone:
+            part.call.request.call = part.call
+
+
 def _note(parts: list[Part], record: PredictionBatch, marks: Marks, safe_ns: int) -> None:
     """Leave with each call what scored it."""
     batch = Batch(record.endpoint, record.revision, record.bundle, record.role, len(record.ids), marks, safe_ns)
     for part in parts:
         part.call.batches += (batch,)
-
-
-def _own(values: list[Any], part: Part) -> list[Any]:
-    return values if part.places is None else [values[place] for place in part.places]
 
 
 def _settle(parts: list[Part], outputs: list[float]) -> None:
@@ -366,27 +340,18 @@ def _settle(parts: list[Part], outputs: list[float]) -> None:
         else:
             for place, value in zip(part.places, values, strict=True):
                 call.outputs[place] = value
-        _done(call)
+        call.settle()
 
 
 def _fail(parts: list[Part], error: KaizenError) -> None:
     for part in parts:
-        part.call.error = part.call.error or error
-        _done(part.call)
+        part.call.fail(error)
 
 
-def _done(call: Call) -> None:
-    call.pending -= 1
-    if call.pending:
-        return
-    if call.error is not None:
-        call.request.refuse(call.error)
-        return
-    try:
-        call.finish(call)
-    except Exception:
-        logger.exception("failed route=%s", call.request.head.route.name)
-        call.request.refuse(RequestError("an error inside the server; its log says more", status=500))
+def _few(arm: LiveArm) -> int:
+    """Return how many rows may hold up others: those that take 20 ms, at most `CHUNK`."""
+    cost = arm.cost
+    return max(1, min(CHUNK, int((QUANTUM_NS - cost.fixed_ns) / max(cost.row_ns, 1.0))))
 
 
 def _refusal(part: Part, err: Exception) -> RequestError:
@@ -412,21 +377,3 @@ def _first_bad(part: Part) -> int:
         else:
             low = middle
     return low
-
-
-def _beside(part: ShadowPart, outputs: list[float]) -> PredictionBatch:
-    """Return the shadow's record of its rows: the same ids, its own answers, no inputs."""
-    batch, places = part.batch, part.places
-    return PredictionBatch(
-        endpoint=batch.endpoint,
-        revision=batch.revision,
-        bundle=part.key.bundle.id,
-        role=part.key.arm.role,
-        ids=batch.ids[places],
-        at=batch.at[places],
-        units=batch.units[places],
-        outputs=outputs,
-        propensity=[1.0] * part.rows,  # it scores every row
-        latency_us=[0] * part.rows,  # nobody waited
-        requests=batch.requests[places],
-    )
