@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ class Load:
 
     def __init__(self, port: int, clients: int = 4) -> None:
         self.answers: list[tuple[int, Any]] = []
+        self.asked: list[tuple[float, int]] = []  # when, and what revision answered
         self.failures: list[BaseException] = []
         self._port = port
         self._stopped = threading.Event()
@@ -31,9 +33,12 @@ class Load:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
         try:
             while not self._stopped.is_set():
+                at = time.monotonic()
                 connection.request("POST", "/v1/predict", BODY)
                 answer = connection.getresponse()
-                self.answers.append((answer.status, json.loads(answer.read())))
+                told = json.loads(answer.read())
+                self.answers.append((answer.status, told))
+                self.asked.append((at, told.get("revision", 0)))
         except (OSError, http.client.HTTPException) as err:
             self.failures.append(err)
         finally:

@@ -28,8 +28,8 @@ class Call:
     """One request for predictions, until it is answered."""
 
     __slots__ = (
-        "arms", "at", "batches", "deadline_ns", "error", "finish", "generation", "ids", "lane", "outputs", "pending", "request",
-        "request_id", "rows", "units",
+        "arms", "at", "batches", "deadline_ns", "error", "finish", "generation", "ids", "lane", "outputs", "pending",
+        "request", "request_id", "rows", "units",
     )  # fmt: skip
 
     def __init__(

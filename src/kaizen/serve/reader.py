@@ -29,6 +29,7 @@ _TYPES: dict[str, Any] = {
 }
 
 
+_cells = msgspec.structs.astuple
 _UNNAMEABLE = re.compile(r'["\\\x00-\x1f]')  # what msgspec does not take in a field's name
 
 
@@ -74,13 +75,14 @@ class Reader:
         """Return the inputs of rows that have `row_type`; raise `ValueError` if a time is none."""
         inputs = Inputs(len(rows))
         first_time, first_string = self._first_time, self._first_string
-        cells = msgspec.structs.astuple
+        numbers, times, strings = inputs.numbers, inputs.times, inputs.strings
         for row in rows:
-            values = cells(row)
-            inputs.numbers += values[:first_time]
+            values = _cells(row)
+            numbers += values[:first_time]
             if first_time != first_string:
-                inputs.times += map(parse_time, values[first_time:first_string])
-            inputs.strings += [value or "" for value in values[first_string:]]
+                times += map(parse_time, values[first_time:first_string])
+            texts = values[first_string:]
+            strings += texts if None not in texts else [text or "" for text in texts]
         return inputs
 
     def read_carefully(self, rows: Sequence[Any]) -> Inputs:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import repeat
 from types import GenericAlias
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -33,6 +34,7 @@ from kaizen.serve.scoring import CHUNK, Scoring
 
 PredictionId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 
+_ENCODE: Final = msgspec.json.Encoder().encode
 _ERRORS: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 
@@ -81,6 +83,8 @@ class RowDecoder:
         try:
             asked = self._fast.decode(body)
             rows = asked.rows
+            if 0 < len(rows) <= CHUNK:
+                return asked, [self._reader.read(rows)]
             return asked, [self._reader.read(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)]
         except _ERRORS:
             return self._decode_carefully(body)
@@ -106,6 +110,8 @@ class RowDecoder:
 
     def moments(self, at: str | float | None, inputs: Sequence[Inputs]) -> list[int] | None:
         """Return the event time of each row; None: all are now."""
+        if at is None and self._time is None:
+            return None
         common = MISSING_TIME
         if at is not None:
             try:
@@ -114,7 +120,7 @@ class RowDecoder:
                 what = "expected an ISO 8601 time or microseconds since 1970"
                 raise RequestError(what, where="at") from err
         if self._time is None:
-            return None if at is None else [common] * sum(chunk.rows for chunk in inputs)
+            return [common] * sum(chunk.rows for chunk in inputs)
         own: list[int] = []
         for chunk in inputs:
             if chunk.feeds is None:
@@ -128,6 +134,8 @@ class RowDecoder:
 
     def units(self, unit: str | list[str | None] | None, inputs: Sequence[Inputs]) -> list[str | None] | None:
         """Return the unit of each row, None for a row that is its own; None: they all are."""
+        if unit is None and self._unit is None:
+            return None
         rows = sum([chunk.rows for chunk in inputs])
         if isinstance(unit, str):
             return [unit or None] * rows
@@ -135,8 +143,7 @@ class RowDecoder:
             if len(unit) != rows:
                 raise RequestError(f"expected {rows} units, one a row, got {len(unit)}", where="unit")
             return [own or None for own in unit]
-        if self._unit is None:
-            return None
+        assert self._unit is not None
         return [own for chunk in inputs for own in self._unit(chunk)]
 
 
@@ -191,7 +198,7 @@ class Predict:
         asked: _Envelope,
         inputs: list[Inputs],
     ) -> None:
-        rows = sum([chunk.rows for chunk in inputs])
+        rows = inputs[0].rows if len(inputs) == 1 else sum([chunk.rows for chunk in inputs])
         if not rows:
             raise RequestError("expected at least one row", where="rows")
         if asked.ids is not None:
@@ -204,7 +211,7 @@ class Predict:
             ids=asked.ids,
             units=decoder.units(asked.unit, inputs),
             at=decoder.moments(asked.at, inputs),
-            request_id=asked.id or request.head.request_id.decode("latin-1") or None,
+            request_id=asked.id or (request.head.request_id.decode("latin-1") if request.head.request_id else None),
             deadline_ns=deadline_ns,
         )
         self._scoring.submit(call, inputs)
@@ -224,14 +231,15 @@ def _answer(call: Call) -> None:
     generation = call.generation
     output = generation.output
     arms = call.arms
-    if arms is None:
-        tail = generation.arms[0].tail
-        rows = [f'{{"id":"{i}","{output}":{v!r}{tail}' for i, v in zip(ids, call.outputs, strict=True)]
+    own = f'"{ids[0]}"' if call.request_id is None else _ENCODE(call.request_id).decode()
+    texts = _ENCODE(call.outputs)[1:-1].decode()  # at a sixth of the cost of `repr`
+    if call.rows == 1:
+        arm = generation.arms[0] if arms is None else arms[0]
+        answer = f'{{"id":"{ids[0]}","{output}":{texts}{arm.tail}'
     else:
-        answers = zip(ids, call.outputs, arms, strict=True)
-        rows = [f'{{"id":"{i}","{output}":{v!r}{arm.tail}' for i, v, arm in answers]
-    own = f'"{ids[0]}"' if call.request_id is None else msgspec.json.encode(call.request_id).decode()
-    call.request.reply(f'{{"id":{own},{generation.says},"predictions":[{",".join(rows)}]}}'.encode())
+        every = zip(ids, texts.split(","), arms or repeat(generation.arms[0], call.rows), strict=True)
+        answer = ",".join([f'{{"id":"{i}","{output}":{text}{arm.tail}' for i, text, arm in every])
+    call.request.reply(f'{{"id":{own},{generation.says},"predictions":[{answer}]}}'.encode())
 
 
 def _check_ids(ids: list[str], rows: int) -> None:

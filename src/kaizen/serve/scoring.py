@@ -10,9 +10,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from itertools import islice, repeat
+from math import isfinite
 from typing import Final, TypeAlias
-
-import numpy as np
 
 from kaizen.core.clock import Clock, to_us
 from kaizen.core.errors import DeadlineError, KaizenError, RequestError
@@ -222,12 +222,12 @@ class Scoring:
         for part in parts:
             call, rows = part.call, part.rows
             if call.ids is None:
-                call.ids = [next(fresh) for _ in range(rows)]
+                call.ids = list(islice(fresh, rows))
             ids += part.own(call.ids)
-            at += part.own(call.at) if call.at else [now_us] * rows
-            units += part.own(call.units) if call.units else [None] * rows
-            latency_us += [(now_ns - call.request.arrived_ns) // 1000] * rows
-            requests += [call.request_id] * rows
+            at += part.own(call.at) if call.at else repeat(now_us, rows)
+            units += part.own(call.units) if call.units else repeat(None, rows)
+            latency_us += repeat((now_ns - call.request.arrived_ns) // 1000, rows)
+            requests += repeat(call.request_id, rows)
         columns = call.generation.reader.columns
         numbers, times, strings = to_log(columns, feeds)
         batch = PredictionBatch(
@@ -307,11 +307,11 @@ def _score(parts: list[Part | ShadowPart]) -> Scored:
     begun_ns = time.perf_counter_ns()
     feeds = arm.reader.pack([part.inputs for part in parts])
     packed_ns = time.perf_counter_ns()
-    outputs = arm.score(feeds)
+    outputs: list[float] = arm.score(feeds).tolist()
     run_ns = time.perf_counter_ns()
-    if not np.isfinite(outputs).all():
+    if not isfinite(sum(outputs)) and not all(map(isfinite, outputs)):  # the sum alone may overflow
         raise RequestError("the model's answer to this row is not a number", status=422)
-    return feeds, outputs.tolist(), (begun_ns, packed_ns, run_ns)
+    return feeds, outputs, (begun_ns, packed_ns, run_ns)
 
 
 def _show(parts: list[Part]) -> None:
@@ -333,13 +333,13 @@ def _settle(parts: list[Part], outputs: list[float]) -> None:
     start = 0
     for part in parts:
         call = part.call
-        values = outputs[start : start + part.rows]
-        start += part.rows
+        end = start + part.rows
         if part.places is None:
-            call.outputs = values
+            call.outputs = outputs[start:end]
         else:
-            for place, value in zip(part.places, values, strict=True):
+            for place, value in zip(part.places, outputs[start:end], strict=True):
                 call.outputs[place] = value
+        start = end
         call.settle()
 
 

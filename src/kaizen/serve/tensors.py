@@ -33,6 +33,9 @@ DATATYPES: Final[Mapping[ColumnType, str]] = {
     "category": "BYTES",
     "text": "BYTES",
 }
+_SIZE: Final = struct.Struct("<I")
+_NUMBERS: Final = frozenset({float, int, bool, type(None)})
+_TEXTS: Final = frozenset({str, type(None)})
 _DTYPES: Final[Mapping[str, str]] = {
     "BOOL": "?",
     "UINT8": "u1",
@@ -79,11 +82,19 @@ def output(name: str, datatype: str, values: Sequence[Any], *, binary: bool) -> 
     if not binary:
         return tensor | {"data": list(values)}, b""
     if datatype == "BYTES":
-        encoded = [value.encode() for value in values]
-        data = b"".join([struct.pack("<I", len(value)) + value for value in encoded])
+        data = _joined([value.encode() for value in values])
     else:
         data = np.asarray(values, _DTYPES[datatype]).tobytes()
     return tensor | {"parameters": {"binary_data_size": len(data)}}, data
+
+
+def _joined(values: Sequence[bytes]) -> bytes:
+    """Return values as BYTES, each behind its length; at once where they all have the same, as ids do."""
+    sizes = set(map(len, values))
+    if len(sizes) == 1:
+        prefix = _SIZE.pack(sizes.pop())
+        return prefix + prefix.join(values)
+    return b"".join([_SIZE.pack(len(value)) + value for value in values])
 
 
 def _check_datatype(tensor: Tensor, column: Column, where: str) -> None:
@@ -108,16 +119,19 @@ def _from_binary(tensor: Tensor, rows: int, data: memoryview, where: str) -> lis
 
 def _split(data: memoryview, rows: int, where: str) -> list[str]:
     values: list[str] = []
-    place = 0
+    whole = bytes(data)
+    # ASCII is decoded once for all values; other text one by one, for there a byte is not a character.
+    text = whole.decode("ascii") if whole.isascii() else None
+    place, end, size_at = 0, len(whole), _SIZE.unpack_from
     try:
-        while place < len(data):
-            (size,) = struct.unpack_from("<I", data, place)
-            place += 4 + size
-            if place > len(data):
-                raise RequestError("a value runs past the end of its binary data", where=where)
-            values.append(str(data[place - size : place], "utf-8"))
+        while place < end:
+            start = place + 4
+            place = start + size_at(whole, place)[0]
+            values.append(whole[start:place].decode() if text is None else text[start:place])
     except (struct.error, UnicodeDecodeError) as err:
         raise RequestError("the binary data is not BYTES of UTF-8", where=where) from err
+    if place > end:
+        raise RequestError("a value runs past the end of its binary data", where=where)
     if len(values) != rows:
         raise RequestError(f"expected {rows} values, got {len(values)}", where=where)
     return values
@@ -137,10 +151,9 @@ def _from_json(tensor: Tensor, rows: int, where: str) -> list[Any]:
 
 
 def _numbers(values: list[Any] | NDArray[Any], column: Column, where: str) -> NDArray[np.float64]:
-    if isinstance(values, list):
-        for row, value in enumerate(values):
-            if type(value) not in (float, int, bool, type(None)):
-                raise RequestError("expected a number or null", where=f"{where}.data[{row}]")
+    if isinstance(values, list) and not _NUMBERS.issuperset(map(type, values)):
+        row = next(row for row, value in enumerate(values) if type(value) not in _NUMBERS)
+        raise RequestError("expected a number or null", where=f"{where}.data[{row}]")
     try:
         numbers = np.asarray(values, np.float64)
     except (ValueError, TypeError, OverflowError) as err:
@@ -169,9 +182,9 @@ def _times(values: list[Any] | NDArray[Any], where: str) -> NDArray[np.int64]:
 
 
 def _strings(values: list[Any] | NDArray[Any], where: str) -> NDArray[np.object_]:
+    if not _TEXTS.issuperset(map(type, values)):
+        row = next(row for row, value in enumerate(values) if type(value) not in _TEXTS)
+        raise RequestError("expected text or null", where=f"{where}.data[{row}]")
     strings = np.empty(len(values), np.object_)
-    for row, value in enumerate(values):
-        if value is not None and not isinstance(value, str):
-            raise RequestError("expected text or null", where=f"{where}.data[{row}]")
-        strings[row] = value or ""
+    strings[:] = values if None not in values else [value or "" for value in values]
     return strings
