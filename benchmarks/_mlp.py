@@ -77,9 +77,9 @@ def write(path: Path, width: int) -> None:
     path.write_bytes(helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString())
 
 
-def body() -> bytes:
-    """Return a request with one row."""
-    return json.dumps({"rows": [{column.name: 0.25 * i for i, column in enumerate(COLUMNS)}]}).encode()
+def body(rows: int = 1) -> bytes:
+    """Return a request."""
+    return json.dumps({"rows": [{column.name: 0.25 * i for i, column in enumerate(COLUMNS)}] * rows}).encode()
 
 
 def serve(folder: Path, name: str, *, width: int, **options: str) -> Running:

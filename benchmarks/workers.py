@@ -22,7 +22,7 @@ import _orders
 import numpy as np
 import onnx
 from _report import arguments, cannot_run, goal, machine, table
-from _servers import _LUA, BIN, _free_port
+from _servers import _LUA, BIN, free_port
 from onnx import TensorProto, helper, numpy_helper
 
 COUNTS = (1, 2, 4)
@@ -93,7 +93,7 @@ class _Server:
     """`kaizen serve` with some workers, and how to ask it."""
 
     def __init__(self, folder: Path, kind: str, workers: int) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         what = [str(folder / f"{kind}.onnx"), "--trust"] if kind != "trees" else []
         home = folder / "trees" if kind == "trees" else folder
         command = [str(BIN / "kaizen"), "serve", *what, "--port", str(self.port), "--workers", str(workers)]

@@ -16,7 +16,7 @@ import pytest
 from kaizen.core.project import Project
 from kaizen.core.serving import AuthSection, ServeSection, TlsSection
 from kaizen.serve.security import guard_of, is_open_to_strangers
-from tests.cli.conftest import Run_, declare, served, until
+from tests.cli.conftest import Run_, declare, get, served, until
 from tests.cli.test_serve import ROW
 
 
@@ -89,6 +89,32 @@ def test_the_server_of_a_project_asks_for_the_key_and_feedback_shows_it(
         assert token not in broken.err
     written = (learned.parent / "serve.err").read_text()
     assert token[12:] not in written
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="several workers need Linux")
+def test_several_workers_ask_for_the_same_keys(kaizen: Run_, learned: Path) -> None:
+    token = kaizen("key", "add", "ci", "--folder", learned).out.strip()
+    declare(learned, serve__workers="2")
+    declare(learned, **{"serve.auth__api_keys": "true"})
+    with served(learned) as url:
+        until(lambda: [worker["status"] for worker in get(f"{url}/healthz")["workers"]] == ["ok", "ok"])
+
+        def statuses(**headers: str) -> set[int]:
+            return {asked(url, "/v1/predict", {"rows": [ROW]}, **headers)[0] for _ in range(12)}
+
+        assert statuses() == {401}
+        assert statuses(x_api_key=token) == {200}
+        kaizen("key", "revoke", "ci", "--folder", learned)
+        until(lambda: statuses(x_api_key=token) == {401})
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="several workers need Linux")
+def test_several_workers_warn_once(learned: Path) -> None:
+    declare(learned, serve__workers="2", serve__host='"0.0.0.0"')
+    with served(learned):
+        pass
+    written = (learned.parent / "serve.err").read_text()
+    assert written.count("nobody is asked who he is") == 1
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,15 @@ class Process:
             text = answer.read()
         return answer.status, json.loads(text) if text[:1] in (b"{", b"[") else text
 
+    def exchange(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send one request; return the status, the headers (names in lower case) and the body."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request(method, path, body, dict(headers or {}))
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+
     def connection(self) -> http.client.HTTPConnection:
         """Return a connection that is not open yet."""
         if self.tls is not None:

@@ -160,6 +160,8 @@ class Said:
 
     status = 0
     lost = False
+    watch = None
+    peer = None
 
     def answer(self, _request: Request, status: int, _body: bytes, _type: bytes, _extra: bytes, /) -> None:
         self.status = status

@@ -4,9 +4,9 @@
 
 The folder holds `endpoint.json` (an Endpoint; written again for a swap) and, once it serves, `log/`. A bundle's id
 is its recipe: ``sum-1`` adds up the numbers of a row, times 1, minus the length of its text; ``slow-…`` does so
-in 1 ms a row, ``crawl-…`` in 10; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665. Every model
-chokes on 666 and answers NaN to 667. The worker whose number is in the file `TROUBLE` cannot load ``picky-…`` and
-dies of ``deadly-…``.
+in 1 ms a row, ``crawl-…`` in 10; ``absent-…`` cannot be loaded; ``weak-…`` chokes on the number 665; ``big-…`` has
+64 MiB; ``huge-…`` does not fit in memory. Every model chokes on 666 and answers NaN to 667. The worker whose number is
+in the file `TROUBLE` cannot load ``picky-…`` and dies of ``deadly-…``.
 """
 
 from __future__ import annotations
@@ -71,6 +71,9 @@ class SmallModel:
             raise BundleError("the file is not there", where=identity)
         if kind in ("picky", "deadly"):
             _find_trouble(kind)
+        if kind == "huge":
+            raise MemoryError
+        self.ballast = np.ones(8 << 20) if kind == "big" else None  # 64 MiB
         version = int(factor)
         self.inputs = COLUMNS
         self.kind = kind
@@ -176,6 +179,13 @@ def beside(told: str) -> list[EndpointSource]:
     ]
 
 
+def by_request(name: str, path: Path) -> EndpointSource:
+    """Return what a folder holds whose file `recipe` has the id of a bundle."""
+    model = SmallModel((path / "recipe").read_text())
+    record = msgspec.structs.replace(endpoint(1, Arm(model.bundle.id, "champion", 1.0)), id=f"{name}@1", name=name)
+    return EndpointSource(name=name, endpoint=lambda: record, load=lambda _: model)
+
+
 def main(seat: Seat | None = None) -> None:
     logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO"))
     folder = Path(sys.argv[1])
@@ -196,6 +206,9 @@ def main(seat: Seat | None = None) -> None:
         tls=tls_of(section.tls, home=folder),
         stop_with_parent=seat is None,
         seat=seat,
+        load_path=by_request if "BY_REQUEST" in os.environ else None,
+        predict_route=os.environ.get("PREDICT_ROUTE"),
+        health_route=os.environ.get("HEALTH_ROUTE"),
     )
     uvloop.run(server.run(lambda: print(server.port, server.grpc_port or 0, flush=True)))
 

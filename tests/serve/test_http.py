@@ -170,7 +170,7 @@ def test_a_client_that_leaves_half_way_harms_nobody(server: Process) -> None:
     [
         ("GET", "/v1/predict", 405, "use POST"),
         ("POST", "/healthz", 405, "use GET"),
-        ("GET", "/", 404, "/v1/predict"),
+        ("GET", "/qqqq", 404, "/v1/predict"),
         ("POST", "/v1/predikt", 404, "did you mean '/v1/predict'"),
         ("POST", "/v2/models/smal/infer", 404, "did you mean 'small'?"),
         ("POST", "/v2/models/small/inver", 404, "/v2/models/small/infer"),

@@ -24,7 +24,17 @@ from tests.serve.small import COLUMNS, ROW, SmallModel, endpoint, expected
 # A count that must equal another count is nothing that JSON Schema can say.
 RELATED = "".join(
     f'[[operations]]\ninclude-path = "{path}"\nchecks.positive_data_acceptance.enabled = false\n'
-    for path in ("/v1/predict", "/v2/models/small/infer", "/v2/models/small/versions/{version}/infer")
+    for path in (
+        "/v1/predict",
+        "/v1/feedback",
+        "/v2/models/small/infer",
+        "/v2/models/small/versions/{version}/infer",
+        "/invocations",
+        "/score",
+        "/v1/models/small:predict",
+        "/v1/models/small/versions/{version}:predict",
+        "/v1/models/small/labels/{label}:predict",
+    )
 )
 
 
@@ -58,7 +68,8 @@ def test_the_document_lists_the_routes_that_resolve_and_no_other(server: Process
     paths = asked(server, "/openapi.json")["paths"]
     for path, operations in paths.items():
         for method in operations:
-            status, _ = server.ask(method.upper(), path.replace("{version}", "1"), b"" if method == "post" else None)
+            filled = path.replace("{version}", "1").replace("{label}", "champion")
+            status, _ = server.ask(method.upper(), filled, b"" if method == "post" else None)
             assert status == (400 if method == "post" else 200), (method, path)
     assert {"/v1/predict", "/v1/feedback", "/healthz", "/metrics", "/v2", "/v2/models/small/infer"} <= set(paths)
     assert {"/openapi.json", "/v1/schema", "/docs", "/v2/models/small/versions/{version}/ready"} <= set(paths)
@@ -144,7 +155,7 @@ def test_a_client_that_nobody_here_wrote_finds_no_difference(server: Process, tm
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=480,
         check=False,
     )
     assert done.returncode == 0, done.stdout

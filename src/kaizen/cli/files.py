@@ -95,6 +95,14 @@ def source(
     return EndpointSource(name=name, endpoint=lambda: record, load=lambda _: model)
 
 
+def only(name: str, path: Path, *, trusted: Collection[str] | None) -> EndpointSource:
+    """Return the one model that is at a path or in the folder there; parameters and errors as of `sources`."""
+    inside = [path] if _is_model(path) else _models_in(path)
+    if len(inside) != 1:
+        raise BundleError(f"there are {len(inside)} models where one is to be", where=str(path), fix=_WHAT)
+    return source(name, inside[0], trusted=trusted)
+
+
 def example(of: EndpointSource) -> bytes | None:
     """Return the body of a request to try, from the signature of what `source` made, None if it has no examples."""
     record = of.endpoint()
@@ -137,11 +145,15 @@ def _named(text: str) -> Iterator[tuple[str, Path]]:
     if _is_model(path):
         yield own or (path.resolve().name if path.is_dir() else path.stem), path
         return
-    inside = sorted(entry for entry in path.iterdir() if _is_model(entry)) if path.is_dir() else []
+    inside = _models_in(path)
     if not inside or (own and len(inside) > 1):
         raise BundleError("there is nothing to serve here", where=str(path), fix=_WHAT)
     for entry in inside:
         yield own or (entry.name if entry.is_dir() else entry.stem), entry
+
+
+def _models_in(path: Path) -> list[Path]:
+    return sorted(entry for entry in path.iterdir() if _is_model(entry)) if path.is_dir() else []
 
 
 def _is_model(path: Path) -> bool:

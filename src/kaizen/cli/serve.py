@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kaizen.core.records import Endpoint
     from kaizen.core.serving import ServeSection
     from kaizen.serve.models import EndpointSource
+    from kaizen.serve.repository import LoadPath
     from kaizen.serve.seat import Seat
 
 _SECURE = "set api_keys under [serve.auth] in kaizen.toml, then kaizen key add NAME"
@@ -36,18 +37,38 @@ _SECURE = "set api_keys under [serve.auth] in kaizen.toml, then kaizen key add N
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[[NAME=]PATH]...")
 @click.option("--host", help="Default: the project's.")
-@click.option("--port", type=int, help="Default: the project's.")
-@click.option("--grpc-port", type=int, help="Answer gRPC here as well. Needs the extra [grpc]. Default: off.")
+@click.option("--port", "--http_port", type=int, help="Default: the project's.")
+@click.option(
+    "--grpc-port", "--grpc_port", type=int, help="Answer gRPC here as well. Needs the extra [grpc]. Default: off."
+)
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer. Default: the project's, or 1.")
-@click.option("--trust", is_flag=True, help="Serve files that no known key has signed: you know where they come from.")
-@click.option("--trust-key", multiple=True, metavar="KEY", help="A public key (hex) whose bundles are served.")
+@click.option("--model_dir", metavar="PATH", help="A path, as KServe names it.")
+@click.option("--model_name", metavar="NAME", help="The name of the model at --model_dir.")
+@click.option(
+    "--trust",
+    is_flag=True,
+    envvar="KAIZEN_TRUST",
+    help="Serve files that no known key has signed: you know where they come from.",
+)
+@click.option(
+    "--trust-key",
+    multiple=True,
+    metavar="KEY",
+    envvar="KAIZEN_TRUST_KEY",
+    help="A public key (hex) whose bundles are served.",
+)
 @click.option(
     "--signature",
+    envvar="KAIZEN_SIGNATURE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="JSON that says what an .onnx file does not: the names of its columns, which output is the answer.",
 )
 @click.option(
-    "--log", "log_folder", type=click.Path(file_okay=False, path_type=Path), help="Where files' predictions are kept."
+    "--log",
+    "log_folder",
+    envvar="KAIZEN_LOG",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where files' predictions are kept.",
 )
 @click.option("--stop-with-parent", is_flag=True, help="Stop when standard input ends: when whoever started this ends.")
 @project_options
@@ -57,6 +78,8 @@ def command(
     port: int | None,
     grpc_port: int | None,
     workers: int | None,
+    model_dir: str | None,
+    model_name: str | None,
     trust: bool,  # noqa: FBT001
     trust_key: tuple[str, ...],
     signature: Path | None,
@@ -69,11 +92,19 @@ def command(
 
     A new revision of the endpoint is swapped in without a pause. A bundle that is corrupted, unsigned or signed by
     an unknown key is refused: at the start with exit code 1, later by going on with the revision that serves.
+    In a container the port and the model may be told by its platform: SageMaker, Vertex AI, Azure ML, KServe.
     """
-    if not paths:
+    from kaizen.cli import platform
+
+    asked = platform.told(os.environ, paths, model_dir, model_name)
+    is_files = bool(asked.paths) or asked.is_multi_model
+    if not is_files:
         _refuse_file_options(trust=trust, trust_key=trust_key, signature=signature, log=log_folder)
-    section = _section(folder, is_needed=not paths)
-    host, port = host or section.host, section.port if port is None else port
+    section = _section(folder, is_needed=not is_files)
+    host = host or asked.host or section.host
+    port = next(each for each in (port, asked.port, section.port) if each is not None)
+    if asked.is_multi_model:
+        workers = _only_one(workers)
     seat = _seat(workers or section.workers, host, port, grpc_port, folder, stop_with_parent=stop_with_parent)
 
     from kaizen.core.durations import duration  # only now: a supervisor imports little
@@ -85,9 +116,10 @@ def command(
     from kaizen.serve.telemetry import Telemetry
 
     shelf = _shelf(seat)
-    if paths:
+    trusting: Sequence[str] | None = None
+    if is_files:
         trusting = None if trust else [*trust_key, *_known_keys(folder)]
-        served = _files(paths, folder, trusting, signature, log_folder, shelf)
+        served = _files(asked.paths, folder, trusting, signature, log_folder, shelf)
     else:
         served = _project(folder, shelf)
     server = Server(
@@ -104,8 +136,12 @@ def command(
         grpc_port=grpc_port,
         stop_with_parent=stop_with_parent and seat is None,
         seat=seat,
+        load_path=_loader(trusting) if asked.is_multi_model else None,
+        predict_route=asked.predict_route,
+        health_route=asked.health_route,
     )
-    if is_open_to_strangers(section, server.host):
+    is_first = seat is None or (seat.worker == 0 and not seat.is_late)
+    if is_first and is_open_to_strangers(section, server.host):
         says = f"warning: {server.host} is reached from elsewhere, and nobody is asked who he is: {_SECURE}"
         click.echo(says, err=True)
     _log_to_stderr()
@@ -140,6 +176,12 @@ def _seat(
     )
 
 
+def _only_one(workers: int | None) -> int:
+    if workers not in (None, 1):
+        raise click.UsageError("models that are loaded by request are in one process: leave --workers out")
+    return 1
+
+
 def _log_to_stderr() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
@@ -162,6 +204,13 @@ class Served:
     def names(self) -> list[str]:
         """The endpoints."""
         return [source.name for source in self.sources]
+
+
+def _loader(trusted: Sequence[str] | None) -> LoadPath:
+    """Return what loads a model that is named in a request."""
+    from kaizen.cli import files
+
+    return lambda name, path: files.only(name, path, trusted=trusted)
 
 
 def _project(folder: Path, shelf: Shelf | None) -> Served:
@@ -219,7 +268,7 @@ def _files(
             hidden.check(project, [files.bundle(source) for source in sources])
         section = serving.LogSection() if project is None else project.file.serve.log
         log = open_log(log_folder, section, home=folder, unit=None if project is None else project.file.data.unit)
-    return Served(sources=sources, log=log, example=files.example(sources[0]))
+    return Served(sources=sources, log=log, example=files.example(sources[0]) if sources else None)
 
 
 def _known_keys(folder: Path) -> Sequence[str]:
@@ -259,8 +308,11 @@ def _ready(
     names = served.names
     beside = {} if grpc_port is None else {"grpc": f"{host}:{grpc_port}"}
     if as_json:
-        print_json({"endpoint": names[0], "endpoints": names, "url": url} | beside)
+        print_json({"endpoint": names[0] if names else None, "endpoints": names, "url": url} | beside)
         sys.stdout.flush()
+        return
+    if not names:
+        click.echo(f"Serving on {url} what is loaded by request  (POST /models, GET /healthz)")
         return
     asked = "/v1/predict" if len(names) == 1 else f"/v1/predict/{names[0]}"
     click.echo(f"Serving {', '.join(names)} on {url}  (POST {asked}, POST /v1/feedback, GET /healthz, GET /v2)")

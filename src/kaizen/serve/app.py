@@ -23,6 +23,7 @@ from kaizen.serve.feedback import Feedback
 from kaizen.serve.guard import Guard
 from kaizen.serve.health import Health
 from kaizen.serve.http import Connection, Limits, Listener
+from kaizen.serve.intake import Intake
 from kaizen.serve.listen import Door, cannot_listen
 from kaizen.serve.message import Request
 from kaizen.serve.metrics import Metrics
@@ -30,6 +31,8 @@ from kaizen.serve.models import EndpointSource, Models
 from kaizen.serve.nolog import NoLog
 from kaizen.serve.oip import OpenInference
 from kaizen.serve.openapi import Contract
+from kaizen.serve.platforms import Platforms
+from kaizen.serve.repository import LoadPath, Repository
 from kaizen.serve.routes import Routes
 from kaizen.serve.rows import Predict
 from kaizen.serve.scoring import Scoring
@@ -77,6 +80,10 @@ class Server:
         Stop when standard input ends: its other end was held by a process that is gone.
     seat
         Of one of several workers (`kaizen.serve.workers`): where it listens, and how it keeps step with the others.
+    load_path
+        Returns the model that a path holds, under a name: lets models be loaded by request. None: nobody may.
+    predict_route, health_route
+        Further paths that answer, chosen by the platform that runs this (Vertex AI).
 
     Examples
     --------
@@ -103,6 +110,9 @@ class Server:
         deadline_s: float | None = 1.0,
         stop_with_parent: bool = False,
         seat: Seat | None = None,
+        load_path: LoadPath | None = None,
+        predict_route: str | None = None,
+        health_route: str | None = None,
     ) -> None:
         self._seat = seat
         self.host = host
@@ -121,6 +131,9 @@ class Server:
         self._tls = tls
         self._telemetry = telemetry
         self._stop_with_parent = stop_with_parent
+        self._load_path = load_path
+        self._repository: Repository | None = None
+        self._named_routes = {"predict_route": predict_route, "health_route": health_route}
         self._draining = False
         self._grpc: GrpcServer | None = None
 
@@ -200,6 +213,8 @@ class Server:
         while (self._listener.waiting or not self.scoring.batcher.is_idle) and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
         self._ticker.cancel()
+        if self._repository is not None:
+            await self._loop.run_in_executor(None, self._repository.close)
         await self._loop.run_in_executor(None, self.models.stop)
         self._thread.shutdown()
         self._reading.shutdown()
@@ -274,6 +289,7 @@ class Server:
             routes.add("GET", path, name, make())
             routes.add_pattern("GET", f"{path.removesuffix('.json')}/{{model}}", name, make)
         routes.add("GET", "/healthz", "health", self._health.handle)
+        self._platforms(routes, contract)
         routes.add("GET", "/metrics", "metrics", lambda request: self._metrics.handle(request))
         return routes
 
@@ -294,6 +310,13 @@ class Server:
             routes.add_pattern("GET", base, "model", protocol.model)
             routes.add_pattern("GET", f"{base}/ready", "model_ready", protocol.model_ready)
             routes.add_pattern("POST", f"{base}/infer", "infer", protocol.infer)
+
+    def _platforms(self, routes: Routes, contract: Contract) -> None:
+        if self._load_path is not None:
+            loop = self._loop
+            self._repository = Repository(self.models, self._load_path, loop.call_soon_threadsafe, loop.call_later)
+        intake = Intake(self.models.serving, self.scoring, self._aside, self._clock)
+        Platforms(self.models, intake, self._repository, **self._named_routes).add(routes, contract.openapi())
 
     def _compose_grpc(self) -> GrpcServer:
         from kaizen.serve.grpc import GrpcServer  # here, for it stands on an extra

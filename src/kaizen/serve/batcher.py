@@ -82,7 +82,6 @@ class Batcher(Generic[J, R]):
         self._now_ns = 0  # when the last job was admitted
         self._scheduled = False
         self._busy = False
-        self._running_rows = 0  # in the thread
         self._due_ns = 0  # when the batch in the thread is expected to end
         self._alarm_ns = NEVER  # when jobs whose time is over are looked for
         self._last: tuple[int, int, float] | None = None  # begin, rows, cost: of a batch behind which jobs waited
@@ -119,7 +118,7 @@ class Batcher(Generic[J, R]):
         if lanes.charged_ns + row_ns * lanes.max_rows <= room:  # behind all that waits, in the largest batch
             return
         # In a queue as many come behind a job as were before it, and its batch takes them with it.
-        beside = min(lanes.max_rows, max(lanes.rows[lane], self._running_rows))
+        beside = min(lanes.max_rows, lanes.rows[lane])
         if lanes.wait_ns(lane) + row_ns * beside > room:
             raise self._overload("it could not be answered in time", lane)
 
@@ -191,7 +190,6 @@ class Batcher(Generic[J, R]):
 
     def _hand_over(self, jobs: list[J], rows: int, now_ns: int, expected_ns: float) -> None:
         self._busy = True
-        self._running_rows = rows
         self._due_ns = now_ns + int(expected_ns)
 
         def work() -> None:
@@ -204,7 +202,6 @@ class Batcher(Generic[J, R]):
 
     def _finish(self, outcomes: list[Outcome[J, R]], rows: int, began_ns: int, took_ns: int) -> None:
         self._busy = False
-        self._running_rows = 0
         failed = sum([isinstance(result, Exception) for _, result in outcomes])
         if failed:
             self.failed_batches += 1

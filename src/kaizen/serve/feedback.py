@@ -3,6 +3,8 @@
 {"id": …, "value": true | 0 | 3.2, "at": "2013-06-01T12:00:00Z"}      one label; at: when it became known
 {"labels": [{…}, …]}                                                  several
 one label a line, with the content type application/x-ndjson          many
+
+A label may also have the form that SageMaker's ground truth has (`groundtruth.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from kaizen.core.errors import KaizenError, RequestError
 from kaizen.core.ports import Log
 from kaizen.core.records import LabelBatch
 from kaizen.graph.rows import parse_time
+from kaizen.serve import groundtruth
 from kaizen.serve.aside import Aside
 from kaizen.serve.commit import Commit
 from kaizen.serve.message import Request
@@ -103,6 +106,8 @@ class Feedback:
             try:
                 return [self._one.decode(request.body)], lambda _: ""
             except (msgspec.MsgspecError, ValueError, RecursionError) as one:
+                if groundtruth.MARK in request.body:
+                    return [_Label(*groundtruth.read(request.body))], lambda _: ""
                 err, fields = (many, ("labels",)) if b'"labels"' in request.body else (one, _Label.__struct_fields__)
                 raise explained(err, fields) from one
 
@@ -111,6 +116,11 @@ class Feedback:
             return self._one.decode(line)
         except (msgspec.MsgspecError, ValueError, RecursionError) as err:
             wrong = explained(err, _Label.__struct_fields__)
+            if groundtruth.MARK in line:
+                try:
+                    return _Label(*groundtruth.read(line))
+                except RequestError as other:
+                    wrong = other
             raise RequestError(wrong.what, where=f"line {index + 1}: {wrong.where}") from err
 
 

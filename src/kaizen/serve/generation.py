@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kaizen.core.errors import BundleError
+from kaizen.core.errors import BundleError, RequestError
 from kaizen.core.records import Arm, Bundle, Column, Endpoint
 from kaizen.graph.frame import Feeds
 from kaizen.serve.cost import Cost
@@ -131,6 +131,14 @@ class Generation:
         """Return the bundle of each role."""
         return {arm.arm.role: arm.bundle.id for arm in (*self.arms, *self.shadows)}
 
+    def of_version(self, version: str) -> LiveArm:
+        """Return the arm whose bundle has this version; raise a 404 naming what answers."""
+        return _found(version, {str(arm.bundle.version): arm for arm in self.arms}, "version")
+
+    def of_role(self, role: str) -> LiveArm:
+        """Return the arm of this role; raise a 404 naming what answers."""
+        return _found(role, {arm.arm.role: arm for arm in reversed(self.arms)}, "label")
+
     def arms_of(self, units: Sequence[str]) -> list[LiveArm]:
         """Return the arm that answers each of these units."""
         if len(self.arms) == 1:
@@ -151,3 +159,9 @@ def prepare(endpoint: Endpoint, load: Callable[[str], Model], loaded: Mapping[st
     for arm in (*generation.arms, *generation.shadows):
         arm.warm_up()
     return generation
+
+
+def _found(name: str, arms: Mapping[str, LiveArm], what: str) -> LiveArm:
+    if name not in arms:
+        raise RequestError(f"there is no {what} {name[:32]!r}", status=404, fix=f"known: {', '.join(arms)}")
+    return arms[name]

@@ -68,7 +68,7 @@ class Health:
     def _status(self) -> str:
         if self._is_draining():
             return "draining"
-        if any(hosted.generation is None for hosted in self._models):
+        if any(hosted.generation is None for hosted in self._models.settled()):
             return "starting"
         return "degraded" if any(hosted.swap.problem for hosted in self._models) else "ok"
 

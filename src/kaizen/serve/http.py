@@ -29,6 +29,7 @@ from kaizen.serve.tracecontext import Trace, joined, taken_from, without_trace
 
 logger = logging.getLogger("kaizen.serve")
 
+_IDENTITIES: Final = frozenset({b"x-ms-client-request-id", b"x-amzn-sagemaker-inference-id"})  # other in every request
 _SMALL_BYTES: Final = 64 << 10
 _UNSIZED: Final = frozenset({b"transfer-encoding", b"expect"})
 _TRACE: Final = re.compile(rb"(?i)\ntrace(parent|state)")
@@ -236,6 +237,7 @@ class Connection(asyncio.Protocol):
         keep_alive = self._parser.should_keep_alive()
         path = unquote(self._url.partition(b"?")[0].decode("latin-1"))
         head = Head(method, path, self._headers, keep_alive=keep_alive, old=old)
+        head.query = self._url.partition(b"?")[2]
         head.route = self._listener.resolve(method, path)
         head.length = int(self._headers.get(b"content-length", 0))
         self._head = head
@@ -410,6 +412,7 @@ def _is_plain(raw: bytes, head: Head) -> bool:
     """Say whether these bytes are this whole head and nothing else, and frame the next request that starts so."""
     whole = raw[:1].isalpha() and len(raw) <= 2048 and raw.count(b"\n") == raw.count(b"\r\n")
     framed = not {b"transfer-encoding", b"expect", b"upgrade", b"x-request-id"} & head.headers.keys()
+    framed = framed and not _IDENTITIES & head.headers.keys()
     # A trace that was not cut out is another in the next request.
     return whole and framed and head.keep_alive and not _TRACE.search(raw)
 

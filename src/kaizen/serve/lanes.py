@@ -14,7 +14,7 @@ what it is expected to cost, so the expected wait is a sum that is kept up to da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from typing import Final, Generic, Protocol, TypeVar
 
 from kaizen.serve.cost import Cost
@@ -90,7 +90,7 @@ class Lanes(Generic[J]):
         """Whether a job waits."""
         return any(self._waiting)
 
-    def waiting(self) -> Mapping[Hashable, int]:
+    def waiting(self) -> dict[Hashable, int]:
         """Return how many jobs wait, by key; shadows left out, for whom nobody waits."""
         counts: dict[Hashable, int] = {}
         for lane in self._waiting[:SHADOW]:

@@ -23,6 +23,7 @@ REASONS: Final[Mapping[int, bytes]] = {
     404: b"Not Found",
     405: b"Method Not Allowed",
     408: b"Request Timeout",
+    409: b"Conflict",
     411: b"Length Required",
     413: b"Content Too Large",
     415: b"Unsupported Media Type",
@@ -33,12 +34,21 @@ REASONS: Final[Mapping[int, bytes]] = {
     501: b"Not Implemented",
     503: b"Service Unavailable",
     504: b"Gateway Timeout",
+    507: b"Insufficient Storage",
 }
 HUNG_UP: Final = 499  # nobody is there to take the answer: told to who watches, never sent
 JSON: Final = b"application/json"
+# What a client sends with a request to find again in its answer, and the line there.
+_ECHOED: Final = (
+    (b"x-request-id", b"x-request-id: %.128b\r\n"),
+    (b"x-ms-client-request-id", b"x-ms-client-request-id: %.128b\r\n"),
+    (b"x-amzn-sagemaker-custom-attributes", b"X-Amzn-SageMaker-Custom-Attributes: %.1024b\r\n"),
+)
 _BUCKETS: Final = 32  # latencies by power of two of microseconds: 1 us to 35 minutes
 
 Handler: TypeAlias = "Callable[[Request], None]"
+Refusal: TypeAlias = "Callable[[KaizenError, int], tuple[bytes, bytes, bytes]]"
+"""Writes an error with its status as a route's protocol has it: body, content type, whole header lines."""
 Watch: TypeAlias = "Callable[[Request, int, int], None]"  # request, status, bytes of the answer's body
 
 
@@ -54,22 +64,25 @@ class Counts:
 
 
 class Route:
-    """A handler, the scope that it asks of callers, and the figures of its answers."""
+    """A handler, the scope that it asks of callers, how its errors are written, and the figures of its answers."""
 
-    __slots__ = ("counts", "handle", "name", "path", "scope")
+    __slots__ = ("counts", "handle", "name", "path", "refusal", "scope")
 
-    def __init__(self, name: str, handle: Handler, path: str = "") -> None:
+    def __init__(self, name: str, handle: Handler, path: str = "", refusal: Refusal | None = None) -> None:
         self.name = name
         self.path = path  # parameters in braces; none: it answers for what is not there
         self.scope: Scope = scope_of(name)
         self.handle = handle
+        self.refusal = refusal  # None: as `error_body` does
         self.counts = Counts()
 
 
 class Head:
     """The request line and headers, parsed; a client sends the same head again and again, so they are kept."""
 
-    __slots__ = ("grant", "headers", "keep_alive", "length", "method", "old", "path", "request_id", "route")
+    __slots__ = (
+        "echo", "grant", "headers", "keep_alive", "length", "method", "old", "path", "query", "request_id", "route",
+    )  # fmt: skip
 
     def __init__(self, method: str, path: str, headers: dict[bytes, bytes], *, keep_alive: bool, old: bool) -> None:
         self.method = method
@@ -77,7 +90,9 @@ class Head:
         self.headers = headers
         self.keep_alive = keep_alive
         self.old = old  # HTTP/1.0, which closes unless told otherwise
+        self.query = b""  # behind the "?"
         self.request_id = headers.get(b"x-request-id", b"")[:128]
+        self.echo = b"".join([line % headers[name] for name, line in _ECHOED if name in headers])
         self.length = 0
         self.grant: Grant | None = None  # what the guard found out, if there is one
         self.route: Route
@@ -149,8 +164,8 @@ class Request:
         counts.statuses[status] = counts.statuses.get(status, 0) + 1
         counts.buckets[min(spent_us.bit_length(), _BUCKETS - 1)] += 1
         counts.spent_us += spent_us
-        if head.request_id:
-            extra += b"x-request-id: %b\r\n" % head.request_id
+        if head.echo:
+            extra += head.echo
         connection = self.connection
         connection.answer(self, status, body, content_type, extra)
         if connection.watch is not None and not connection.lost:  # which has been told already
@@ -163,12 +178,22 @@ class Request:
             extra += b"retry-after: %d\r\n" % (error.retry_after_s if isinstance(error, OverloadError) else 1)
         if isinstance(error, RequestError):
             extra += error.headers
-        self.reply(error_body(error), status=status, extra=extra)
+        write = self.head.route.refusal
+        if write is None:
+            self.reply(error_body(error), status=status, extra=extra)
+            return
+        body, content_type, more = write(error, status)
+        self.reply(body, status=status, content_type=content_type, extra=extra + more)
 
 
 def error_body(error: KaizenError) -> bytes:
     """Return the body of an error: `{"error": "<what, where, what to do>"}`, as the Open Inference Protocol has it."""
-    return msgspec.json.encode({"error": str(error).replace("\n  → ", "; ")})
+    return msgspec.json.encode({"error": sentence(error)})
+
+
+def sentence(error: KaizenError) -> str:
+    """Return an error on one line: what, where, what to do."""
+    return str(error).replace("\n  → ", "; ")
 
 
 def response(status: int, body: bytes, content_type: bytes, extra: bytes, date: bytes) -> bytes:

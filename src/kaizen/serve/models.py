@@ -114,6 +114,10 @@ class Models:
     def __len__(self) -> int:
         return len(self._hosted)
 
+    def settled(self) -> list[Hosted]:
+        """Return the endpoints without those that are being loaded by request, which the process is ready without."""
+        return [hosted for hosted in self if hosted not in self._fresh]
+
     def get(self, name: str) -> Hosted:
         """Return an endpoint by its name; raise a 404 that names the nearest."""
         found = self._hosted.get(name)
@@ -162,9 +166,12 @@ class Models:
     def _watch(self) -> None:
         while not self._stopped:
             self._wake.clear()
-            for hosted in self:
-                hosted.swap.look()
-                then = self._fresh.pop(hosted, None)
-                if then is not None:
-                    then(hosted)
+            self._look()
             self._wake.wait(self._every_s)
+
+    def _look(self) -> None:  # on its own, so that nobody holds an endpoint between two looks
+        for hosted in self:
+            hosted.swap.look()
+            then = self._fresh.pop(hosted, None)
+            if then is not None:
+                then(hosted)

@@ -80,7 +80,7 @@ class OpenInference:
 
     def ready(self, request: Request) -> None:
         """GET /v2/health/ready."""
-        for hosted in self._models:
+        for hosted in self._models.settled():
             hosted.current()
         _send(request, {"ready": True, "live": True})
 
@@ -146,12 +146,7 @@ class OpenInference:
 
 def pinned(generation: Generation, version: str | None) -> LiveArm | None:
     """Return the arm with this version, None if the router is to choose; raise a 404 naming what exists."""
-    if version is None:
-        return None
-    arms = {str(arm.bundle.version): arm for arm in generation.arms}
-    if version not in arms:
-        raise RequestError(f"there is no version {version[:32]!r}", status=404, fix=f"known: {', '.join(arms)}")
-    return arms[version]
+    return None if version is None else generation.of_version(version)
 
 
 def metadata(generation: Generation) -> dict[str, Any]:

@@ -6,6 +6,7 @@ It depends on the revision alone: the same revision, the same bytes.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -16,6 +17,7 @@ from kaizen.serve.docs import locked_page, page
 from kaizen.serve.generation import Generation
 from kaizen.serve.message import Handler, Request
 from kaizen.serve.models import Models
+from kaizen.serve.openapi_platforms import ANSWERS, BODIES, MORE, NAMED_ONLY, UNLISTED, platform_schemas
 from kaizen.serve.schema import DIALECT, MOMENT, row_schema
 from kaizen.serve.scopes import GIVEN, scope_of
 from kaizen.serve.tensors import DATATYPES
@@ -48,20 +50,17 @@ class Contract:
         self._models = models
         self._listed = listed
         self._is_locked = is_locked
-        self._kept: tuple[Generation, int, bytes] | None = None
+        self._kept: tuple[weakref.ref[Generation], int, bytes] | None = None
 
     def openapi(self, model: str | None = None) -> Handler:
         """GET /openapi.json, /openapi/{model}."""
 
         def handle(request: Request) -> None:
             generation, models = self._models.serving(model)[0], len(self._models)
-            if self._kept is None or self._kept[:2] != (generation, models):
+            known = weakref.ref(generation), models  # weakly, so that a model that was let go is gone
+            if self._kept is None or self._kept[:2] != known:
                 routes = _concerning(generation.endpoint.name, self._listed(), is_only=models == 1)
-                self._kept = (
-                    generation,
-                    models,
-                    _ENCODER.encode(document(generation, routes, is_locked=self._is_locked)),
-                )
+                self._kept = *known, _ENCODER.encode(document(generation, routes, is_locked=self._is_locked))
             request.reply(self._kept[2])
 
         return handle
@@ -96,7 +95,9 @@ def _concerning(name: str, routes: Sequence[tuple[str, str, str]], *, is_only: b
     return [
         (method, path.replace("{model}", name), route)
         for method, path, route in routes
-        if route not in (bare & named) or ("{model}" in path) != is_only
+        if (route not in (bare & named) or ("{model}" in path) != is_only)
+        and route not in UNLISTED
+        and (is_only or route not in NAMED_ONLY)
     ]
 
 
@@ -110,6 +111,10 @@ def document(generation: Generation, routes: Sequence[tuple[str, str, str]], *, 
             wanted = {"type": "string", "enum": versions}
             operation["parameters"] = [{"name": "version", "in": "path", "required": True, "schema": wanted}]
             operation["operationId"] += "_version"
+        if "{label}" in path:
+            wanted = {"type": "string", "enum": [arm.arm.role for arm in generation.arms]}
+            operation["parameters"] = [{"name": "label", "in": "path", "required": True, "schema": wanted}]
+            operation["operationId"] += "_label"
         paths.setdefault(path, {})[method.lower()] = operation
     return {
         "openapi": "3.1.0",
@@ -135,11 +140,11 @@ def _locked(name: str) -> Schema:
 
 
 def _operation(name: str, path: str) -> Schema:
-    summary, tag, answer = _ANSWERS.get(name, (name, "other", _json({})))
+    summary, tag, answer = (_ANSWERS | ANSWERS).get(name, (name, "other", _json({})))
     responses: Schema = {"200": {"description": "The answer.", "content": answer}}
     operation: Schema = {"operationId": name, "summary": summary, "tags": [tag], "responses": responses}
-    if name in _BODIES:
-        operation["requestBody"] = {"required": True, "content": _BODIES[name]}
+    if name in _BODIES or name in BODIES:
+        operation["requestBody"] = {"required": True, "content": _BODIES.get(name) or BODIES[name]}
         responses["400"] = _error("The request is not what the signature says.")
     if name in ("predict", "infer"):
         responses["422"] = _error("The model cannot answer one of the rows.")
@@ -151,7 +156,8 @@ def _operation(name: str, path: str) -> Schema:
         responses["503"] = _error("Nothing serves yet, too much waits, or the log cannot be written.")
         if name in ("predict", "infer"):
             responses["504"] = _error("Its time was over before it was scored.")
-    responses["default"] = _error("Refused.")
+    responses |= MORE.get(name, {})
+    responses.setdefault("default", _error("Refused."))
     return operation
 
 
@@ -183,7 +189,7 @@ def _object(required: Mapping[str, Schema], optional: Mapping[str, Schema] | Non
     }
 
 
-_ANSWERS: Final[Mapping[str, tuple[str, str, Schema]]] = {
+_ANSWERS: Final[dict[str, tuple[str, str, Schema]]] = {
     "predict": ("Answer plain rows", "rows", _json(_ref("Predictions"))),
     "feedback": ("Take what turned out to be true", "rows", _json(_ref("Accepted"))),
     "schema": ("The JSON Schema of one row", "rows", {"application/schema+json": {"schema": {"type": "object"}}}),
@@ -202,7 +208,7 @@ _ANSWERS: Final[Mapping[str, tuple[str, str, Schema]]] = {
 _BODIES: Final[Mapping[str, Schema]] = {
     "predict": _json(_ref("Predict")),
     "feedback": {
-        **_json({"anyOf": [_ref("Label"), _ref("Labels")]}),
+        **_json({"anyOf": [_ref("Label"), _ref("Labels"), _ref("GroundTruth")]}),
         "application/x-ndjson": {"schema": {"type": "string", "description": "One label a line."}},
     },
     "infer": _json(_ref("Infer")),
@@ -251,6 +257,7 @@ def _schemas(generation: Generation) -> Schema:
         "Error": _object({"error": {"type": "string", "description": "The path, what was expected, what was found."}}),
         "Health": _health(),
         **_open_inference(generation),
+        **platform_schemas(generation),
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from kaizen.core.errors import RequestError, nearest
-from kaizen.serve.message import Handler, Request, Route
+from kaizen.serve.message import Handler, Refusal, Request, Route
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
@@ -30,15 +30,17 @@ class Routes:
         """One route of each name, with the figures of all that share it."""
         return [*self._by_name.values(), self._lost]
 
-    def add(self, method: str, path: str, name: str, handle: Handler) -> None:
-        """Answer a path; routes of one name share their figures."""
-        self._fixed[method, path] = self._named(name, handle, path)
+    def add(self, method: str, path: str, name: str, handle: Handler, refusal: Refusal | None = None) -> None:
+        """Answer a path; routes of one name share their figures, and how they write errors."""
+        self._fixed[method, path] = self._named(name, handle, path, refusal)
 
-    def add_pattern(self, method: str, path: str, name: str, make: Callable[..., Handler]) -> None:
+    def add_pattern(
+        self, method: str, path: str, name: str, make: Callable[..., Handler], refusal: Refusal | None = None
+    ) -> None:
         """Answer all paths of a pattern; `make` is called with its parameters and returns the handler."""
         pieces = _PARAMETER.split(path)  # texts and names in turn
-        quoted = [f"(?P<{piece}>[^/]+?)" if i % 2 else re.escape(piece) for i, piece in enumerate(pieces)]
-        route = self._named(name, lambda request: request.refuse(_nothing_at(path, [])), path)
+        quoted = [f"(?P<{piece}>[^/:]+)" if i % 2 else re.escape(piece) for i, piece in enumerate(pieces)]
+        route = self._named(name, lambda request: request.refuse(_nothing_at(path, [])), path, refusal)
         self._patterns.append((method, path, re.compile("".join(quoted)), route, make))
 
     def listed(self) -> list[tuple[str, str, str]]:
@@ -65,11 +67,11 @@ class Routes:
             return self._refusing(_not_allowed(method, path, ", ".join(allowed)), ", ".join(allowed))
         return self._refusing(_nothing_at(path, [_filled(known, path) for known in self._paths()]))
 
-    def _named(self, name: str, handle: Handler, path: str) -> Route:
+    def _named(self, name: str, handle: Handler, path: str, refusal: Refusal | None) -> Route:
         first = self._by_name.get(name)
         if first is not None:
             return _alike(first, handle, path)
-        self._by_name[name] = Route(name, handle, path)
+        self._by_name[name] = Route(name, handle, path, refusal)
         return self._by_name[name]
 
     def _paths(self) -> list[str]:
@@ -87,7 +89,7 @@ class Routes:
 
 def _alike(route: Route, handle: Handler, path: str) -> Route:
     """Return a route with another handler that counts in the same figures."""
-    twin = Route(route.name, handle, path)
+    twin = Route(route.name, handle, path, route.refusal)
     twin.counts = route.counts
     return twin
 

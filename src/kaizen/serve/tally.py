@@ -12,7 +12,7 @@ from __future__ import annotations
 import mmap
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +20,11 @@ import msgspec
 _SLOT_BYTES: Final = 1 << 20  # of address space; memory only as far as it is written to
 _HEAD: Final = struct.Struct("<III")
 _FALLING: Final = "gauge"  # the one type of figures that may fall
-_LEAST: Final = frozenset({"kaizen_revision"})  # a server is as far as the last of its workers
+_BY: Final[dict[str, Callable[[float, float], float]]] = {  # all others are added
+    "kaizen_revision": min,  # a server is as far as the last of its workers
+    "kaizen_queue_wait_seconds": max,  # and as late
+    "kaizen_loop_lag_seconds": max,
+}
 
 
 class Family(msgspec.Struct):
@@ -124,9 +128,13 @@ def merged(told: Sequence[Iterable[Family]]) -> list[Family]:
             _, sums = found.setdefault(family.name, (family, {}))
             for name, labels, value in family.samples:
                 before = sums.get((name, labels))
-                least = family.name in _LEAST
-                sums[name, labels] = value if before is None else min(before, value) if least else before + value
+                both = _BY.get(family.name, _added)
+                sums[name, labels] = value if before is None else both(before, value)
     return [
         Family(family.name, family.says, family.type, [(*key, value) for key, value in sums.items()])
         for family, sums in found.values()
     ]
+
+
+def _added(one: float, other: float) -> float:
+    return one + other
