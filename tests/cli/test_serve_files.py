@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from subprocess import PIPE
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
+import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
 
 from kaizen.adapters.log.segments import SegmentLog
 from kaizen.bundle import keys
@@ -118,3 +122,84 @@ def test_what_cannot_be_served_is_said(learned: Path, kaizen: Run_, tmp_path: Pa
         assert said.code == 1, words
         assert says in said.err
     assert kaizen("serve", "--trust", "--folder", learned).code == 2
+    assert kaizen("serve", "--allow-load", "--folder", learned).code == 2
+
+
+def clients_of(said: dict[str, Any]) -> triton.InferenceServerClient:
+    return triton.InferenceServerClient(str(said["url"]).removeprefix("http://"))
+
+
+def matrix(values: Any, *, binary: bool = True, datatype: str = "FP32") -> triton.InferInput:
+    given = triton.InferInput("X", list(np.shape(values)), datatype)
+    given.set_data_from_numpy(np.asarray(values, np.float32 if datatype == "FP32" else np.float64), binary_data=binary)
+    return given
+
+
+def test_a_matrix_may_be_given_whole_or_by_its_columns(tmp_path: Path) -> None:
+    rows = [[1.0, 2.0], [0.5, 0.25], [-3.0, 1.0]]
+    with serving(classifier(tmp_path / "iris.onnx", 2, zipmap=False), "--trust", "-C", tmp_path) as said:
+        client = clients_of(said)
+        told = client.get_model_metadata("iris")
+        assert told["inputs"] == [{"name": "X", "datatype": "FP32", "shape": [-1, 2]}]
+        assert client.get_model_config("iris")["input"] == [{"name": "X", "data_type": "TYPE_FP32", "dims": [-1, 2]}]
+        whole = client.infer("iris", [matrix(rows)]).as_numpy("probability")
+        assert client.infer("iris", [matrix(rows, datatype="FP64")]).as_numpy("probability").tolist() == whole.tolist()
+        nested = {"inputs": [{"name": "X", "shape": [2, 2], "datatype": "FP32", "data": [rows[0], rows[2]]}]}
+        flat = {"inputs": [{"name": "X", "shape": [2, 2], "datatype": "FP32", "data": [*rows[0], *rows[2]]}]}
+        for body in (nested, flat):
+            answer = post(f"{said['url']}/v2/models/iris/infer", body)[1]
+            assert answer["outputs"][0]["data"] == [whole[0], whole[2]]
+        columns = []
+        for place in (0, 1):
+            columns.append(triton.InferInput(f"f{place}", [3], "FP32"))
+            columns[-1].set_data_from_numpy(np.array([row[place] for row in rows], np.float32))
+        assert client.infer("iris", columns).as_numpy("probability").tolist() == whole.tolist()
+        plain = [{"f0": a, "f1": b} for a, b in rows]
+        answers = post(f"{said['url']}/v1/predict", {"rows": plain})[1]["predictions"]
+        assert [answer["probability"] for answer in answers] == whole.tolist()
+        for wrong, says in (
+            ([matrix([[1.0, 2.0, 3.0]])], r"inputs\[X\]: expected shape \[1, 2\], got \[1, 3\]"),
+            ([matrix(rows), columns[0]], "'X' holds all columns, so it comes alone"),
+            ([matrix([[np.inf, 0.0]])], r"inputs\[X\].data\[0\]: expected a finite"),
+        ):
+            with pytest.raises(InferenceServerException, match=says):
+                client.infer("iris", wrong)
+        client.close()
+
+
+def test_a_body_of_data_alone_is_one_row_of_the_one_input(tmp_path: Path) -> None:
+    with serving(classifier(tmp_path / "iris.onnx", 2, zipmap=False), "--trust", "-C", tmp_path) as said:
+        client = clients_of(said)
+        expected = client.infer("iris", [matrix([[1.0, 2.0]])])
+        connection = http.client.HTTPConnection(str(said["url"]).removeprefix("http://"), timeout=10)
+        row = np.array([1.0, 2.0], np.float32).tobytes()
+        connection.request("POST", "/v2/models/iris/infer", row, {"Inference-Header-Content-Length": "0"})
+        answer = connection.getresponse()
+        length = int(answer.headers["Inference-Header-Content-Length"])
+        result = triton.InferenceServerClient.parse_response_body(answer.read(), header_length=length)
+        assert result.as_numpy("probability").tolist() == expected.as_numpy("probability").tolist()
+        connection.request("POST", "/v2/models/iris/infer", row[:-1], {"Inference-Header-Content-Length": "0"})
+        answer = connection.getresponse()
+        assert (answer.status, b"expected 8 bytes of FP32, got 7" in answer.read()) == (400, True)
+        connection.close()
+        client.close()
+
+
+def test_a_files_model_is_unloaded_and_loaded_again_if_that_is_allowed(tmp_path: Path) -> None:
+    graph = classifier(tmp_path / "iris.onnx", 2, zipmap=False)
+    with serving(graph, "--trust", "--allow-load", "-C", tmp_path) as said:
+        client = clients_of(said)
+        client.unload_model("iris")
+        assert client.get_model_repository_index() == [
+            {"name": "iris", "version": "", "state": "UNAVAILABLE", "reason": "unloaded"}
+        ]
+        assert post(f"{said['url']}/v1/predict", {"rows": [{"f0": 1.0, "f1": 2.0}]})[0] == 404
+        whole = graph.read_bytes()
+        graph.write_bytes(whole[:-40])
+        with pytest.raises(InferenceServerException, match="cannot be loaded"):
+            client.load_model("iris")
+        graph.write_bytes(whole)
+        client.load_model("iris")
+        status, answer = post(f"{said['url']}/v1/predict", {"rows": [{"f0": 1.0, "f1": 2.0}]})
+        assert (status, answer["revision"]) == (200, 3)
+        client.close()

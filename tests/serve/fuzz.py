@@ -222,12 +222,12 @@ def rows(data: bytes) -> None:
 
 def grpc(data: bytes) -> None:
     """Any message: parsed, its contents read, its columns built."""
-    from kaizen.serve.grpc import _asked, _parsed
+    from kaizen.serve.grpc_inference import asked_of, parsed
     from kaizen.serve.grpc_messages import messages
     from kaizen.serve.oip import call_of, outputs_of
 
     try:
-        asked, contents = _asked(_parsed(messages()["ModelInferRequest"], data))
+        asked, contents = asked_of(parsed(messages()["ModelInferRequest"], data))
         generation, decoder = SERVING
         outputs_of(asked, generation.output)
         head = Head("POST", "/", {}, keep_alive=True, old=False)

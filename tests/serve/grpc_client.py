@@ -114,7 +114,6 @@ def main() -> None:
         "large": lambda: raw("/inference.GRPCInferenceService/ModelInfer", b"\x00" * (2 << 20)),
         "load": lambda: client.load_model("small"),
         "unload": lambda: client.unload_model("small"),
-        "statistics": lambda: client.get_inference_statistics("small"),
         "no_method": lambda: raw("/inference.GRPCInferenceService/Nothing"),
         "no_service": lambda: raw("/grpc.health.v1.Health/Check", b"\x0a\x01x"),
     }

@@ -186,6 +186,25 @@ def by_request(name: str, path: Path) -> EndpointSource:
     return EndpointSource(name=name, endpoint=lambda: record, load=lambda _: model)
 
 
+class Known:
+    """A repository of bundles by name, ``other=sum-3,lame=absent-1``; a file ``NAME.bundle`` names another bundle."""
+
+    def __init__(self, folder: Path, told: str) -> None:
+        self._folder = folder
+        self._bundles = dict(pair.split("=") for pair in told.split(","))
+        self._loads = 0
+
+    def names(self) -> list[str]:
+        return list(self._bundles)
+
+    def source(self, name: str) -> EndpointSource:
+        told = self._folder / f"{name}.bundle"
+        bundle = told.read_text() if told.exists() else self._bundles[name]
+        self._loads += 1
+        record = msgspec.structs.replace(endpoint(self._loads, Arm(bundle, "champion", 1.0)), name=name)
+        return EndpointSource(name=name, endpoint=lambda: record, load=SmallModel)
+
+
 def main(seat: Seat | None = None) -> None:
     logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO"))
     folder = Path(sys.argv[1])
@@ -201,6 +220,7 @@ def main(seat: Seat | None = None) -> None:
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
         telemetry=Telemetry(section.telemetry, folder),
         grpc_port=int(os.environ["GRPC_PORT"]) if "GRPC_PORT" in os.environ else None,
+        repository=Known(folder, os.environ["REPOSITORY"]) if "REPOSITORY" in os.environ else None,
         deadline_s=float(os.environ.get("DEADLINE_S", "1")) or None,
         guard=guard_of(section, home=folder, state=folder),
         tls=tls_of(section.tls, home=folder),

@@ -50,7 +50,9 @@ def test_labels_are_in_the_log_when_they_are_acknowledged(
         ({"id": "c", "valeu": 1}, "", "body: unknown member 'valeu'; did you mean 'value'?"),
         (b'{"id":"c","value":1e400}', "", "value: number out of range"),
         (b'{"id":"c","value":1}\n{"id":"c","value":null}\n', "application/x-ndjson", "line 2: value: expected"),
-        (b"nothing", "", "body: "),
+        (b"nothing", "", "the body is not JSON: invalid character"),
+        (b'{"id":"c","value":1}\n{"id":"d","value":1}\n', "", "content type application/x-ndjson"),
+        (b'{"id":"c","value":1}\n{"id":\n', "application/x-ndjson", "line 2: it is not JSON: it ends too early"),
     ],
 )
 def test_one_wrong_label_refuses_the_whole_request(server: Process, body: Any, kind: str, says: str) -> None:

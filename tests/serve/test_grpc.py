@@ -24,19 +24,21 @@ from tests.serve.test_oip import tensor
 SIGNED = "a name, with signs/%é"
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 _SAME = """
+from tritonclient.grpc import model_config_pb2 as configuration
 from tritonclient.grpc import service_pb2 as theirs
 from kaizen.serve.grpc_messages import messages
 
 def told(descriptor):
     return {(f.name, f.number, f.type, f.is_repeated) for f in descriptor.fields}
 
-nested = {"TensorMetadata": theirs.ModelMetadataResponse.TensorMetadata,
+configs = {"Specific": configuration.ModelVersionPolicy.Specific}
+nested = configs | {"TensorMetadata": theirs.ModelMetadataResponse.TensorMetadata,
           "InferTensor": theirs.ModelInferRequest.InferInputTensor,
           "InferRequestedOutput": theirs.ModelInferRequest.InferRequestedOutputTensor,
           "ModelIndex": theirs.RepositoryIndexResponse.ModelIndex}
 for name, ours in messages().items():
     if not name.startswith("Health"):
-        other = (nested.get(name) or getattr(theirs, name)).DESCRIPTOR
+        other = (nested.get(name) or getattr(theirs, name, None) or getattr(configuration, name)).DESCRIPTOR
         left = told(ours.DESCRIPTOR) - told(other)
         assert {field[0] for field in left} <= {"properties"}, (name, left)
 assert told(theirs.ModelInferResponse.InferOutputTensor.DESCRIPTOR) == told(messages()["InferTensor"].DESCRIPTOR)
@@ -142,9 +144,8 @@ def test_typed_contents_are_answered_typed_and_as_rest_does_to_the_bit(
         ("few", "INVALID_ARGUMENT", "raw_input_contents: expected one content for each of 6 inputs, got 1"),
         ("torn", "INVALID_ARGUMENT", "the message is not of this protocol"),
         ("large", "RESOURCE_EXHAUSTED", "larger than max"),
-        ("load", "FAILED_PRECONDITION", "changed by decisions"),
-        ("unload", "FAILED_PRECONDITION", "changed by decisions"),
-        ("statistics", "UNIMPLEMENTED", "/metrics"),
+        ("load", "FAILED_PRECONDITION", "in a project what serves is changed by decisions"),
+        ("unload", "FAILED_PRECONDITION", "in a project what serves is changed by decisions"),
         ("no_method", "UNIMPLEMENTED", ""),
         ("no_service", "NOT_FOUND", "there is no service 'x'"),
     ],

@@ -13,6 +13,7 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 from kaizen.graph.frame import MISSING_TIME, from_batch
+from kaizen.serve.oip import EXTENSIONS
 from tests.serve.conftest import Process
 from tests.serve.small import COLUMNS, NOON, ROW, expected
 
@@ -52,7 +53,7 @@ def test_server_and_model_tell_what_they_are(client: triton.InferenceServerClien
     assert client.is_model_ready("small", "1")
     assert not client.is_model_ready("other")
     told = client.get_server_metadata()
-    assert (told["name"], told["extensions"]) == ("kaizen", ["binary_tensor_data"])
+    assert (told["name"], told["extensions"]) == ("kaizen", EXTENSIONS)
     model = client.get_model_metadata("small")
     assert model["versions"] == ["1"]
     assert [tensor["name"] for tensor in model["inputs"]] == [column.name for column in COLUMNS]

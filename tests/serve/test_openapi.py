@@ -37,6 +37,8 @@ RELATED = "".join(
     )
 )
 
+EMPTY = {"/v2/repository/index": 200} | {f"/v2/repository/models/small/{verb}": 409 for verb in ("load", "unload")}
+
 
 def generation() -> Generation:
     return Generation(endpoint(1), {"sum-1": SmallModel("sum-1")})
@@ -70,7 +72,7 @@ def test_the_document_lists_the_routes_that_resolve_and_no_other(server: Process
         for method in operations:
             filled = path.replace("{version}", "1").replace("{label}", "champion")
             status, _ = server.ask(method.upper(), filled, b"" if method == "post" else None)
-            assert status == (400 if method == "post" else 200), (method, path)
+            assert status == (EMPTY.get(path, 400) if method == "post" else 200), (method, path)
     assert {"/v1/predict", "/v1/feedback", "/healthz", "/metrics", "/v2", "/v2/models/small/infer"} <= set(paths)
     assert {"/openapi.json", "/v1/schema", "/docs", "/v2/models/small/versions/{version}/ready"} <= set(paths)
     ids = [operation["operationId"] for operations in paths.values() for operation in operations.values()]

@@ -186,7 +186,7 @@ metadata = (("traceparent", "00-{TRACE}-{SPAN}-01"), ("tracestate", "a=1"))
 for method, request in (
     ("ModelInfer", theirs.ModelInferRequest(model_name="nobody")),
     ("ServerLive", theirs.ServerLiveRequest()),
-    ("ModelStatistics", theirs.ModelStatisticsRequest()),
+    ("TraceSetting", theirs.TraceSettingRequest()),
 ):
     call = channel.unary_unary("/inference.GRPCInferenceService/" + method)
     try:
@@ -208,13 +208,13 @@ for method, request in (
     assert {name: each["rpc.response.status_code"] for name, each in told.items()} == {
         "ModelInfer": "NOT_FOUND",
         "ServerLive": "OK",
-        "ModelStatistics": "UNIMPLEMENTED",
+        "TraceSetting": "UNIMPLEMENTED",
     }
     assert {each["rpc.system.name"] for each in told.values()} == {"grpc"}
     assert {each["client.address"] for each in told.values()} == {"127.0.0.1"}
     assert {span.parent_span_id.hex() for span in spans.values()} == {SPAN}
     assert {span.trace_state for span in spans.values()} == {"a=1"}
-    assert (spans["ModelInfer"].status.code, spans["ModelStatistics"].status.code) == (0, ERROR)
+    assert (spans["ModelInfer"].status.code, spans["TraceSetting"].status.code) == (0, ERROR)
 
 
 def test_an_inference_over_grpc_has_its_stages(launch: Callable[..., Process], collector: Collector) -> None:

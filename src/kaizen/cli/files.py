@@ -53,17 +53,32 @@ def sources(
     KaizenError
         A path holds nothing to serve, what it holds is not trusted or cannot be loaded, or a name occurs twice.
     """
-    found: dict[str, EndpointSource] = {}
-    for text in paths:
-        for name, path in _named(text):
-            if name in found:
-                raise BundleError(
-                    f"two models would be named {name!r}",
-                    where=str(path),
-                    fix=f"give one a name: kaizen serve NAME={path}",
-                )
-            found[name] = source(name, path, trusted=trusted, signature=signature, shelf=shelf)
-    return list(found.values())
+    return [
+        source(name, path, trusted=trusted, signature=signature, shelf=shelf) for name, path in _found(paths).items()
+    ]
+
+
+class Files:
+    """The models at some paths, to be loaded by name; parameters and errors as of `sources`. Thread-safe."""
+
+    def __init__(
+        self, paths: Sequence[str], *, trusted: Collection[str] | None, signature: ForeignSignature | None
+    ) -> None:
+        self._paths = _found(paths)
+        self._trusted = trusted
+        self._signature = signature
+        self._loads = dict.fromkeys(self._paths, 1)  # the first is `sources`
+
+    def names(self) -> list[str]:
+        """Return the names of all."""
+        return list(self._paths)
+
+    def source(self, name: str) -> EndpointSource:
+        """Return a model as its files are now, under the next revision."""
+        self._loads[name] += 1
+        return source(
+            name, self._paths[name], trusted=self._trusted, signature=self._signature, revision=self._loads[name]
+        )
 
 
 def source(
@@ -72,6 +87,7 @@ def source(
     *,
     trusted: Collection[str] | None,
     signature: ForeignSignature | None = None,
+    revision: int = 1,
     shelf: Shelf | None = None,
 ) -> EndpointSource:
     """Return one model, loaded; parameters and errors as of `sources`."""
@@ -83,12 +99,12 @@ def source(
         )
     model = _load(name, path, trusted, signature, shelf)
     record = Endpoint(
-        id=f"{name}@1",
+        id=f"{name}@{revision}",
         project=name,
         at=datetime.now(UTC),
         by="",
         name=name,
-        revision=1,
+        revision=revision,
         arms=(Arm(model.bundle.id, "champion", 1.0),),
         decision="",
     )
@@ -108,6 +124,21 @@ def example(of: EndpointSource) -> bytes | None:
     record = of.endpoint()
     examples, _ = told(None if record is None else of.load(record.champion.bundle))
     return msgspec.json.encode({"rows": examples[:1]}) if examples else None
+
+
+def _found(paths: Sequence[str]) -> dict[str, Path]:
+    """Return where the models at some paths are, by name."""
+    found: dict[str, Path] = {}
+    for text in paths:
+        for name, path in _named(text):
+            if name in found:
+                raise BundleError(
+                    f"two models would be named {name!r}",
+                    where=str(path),
+                    fix=f"give one a name: kaizen serve NAME={path}",
+                )
+            found[name] = path
+    return found
 
 
 def bundle(of: EndpointSource) -> Bundle:

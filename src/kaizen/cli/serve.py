@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from kaizen.core.records import Endpoint
     from kaizen.core.serving import ServeSection
     from kaizen.serve.models import EndpointSource
-    from kaizen.serve.repository import LoadPath
+    from kaizen.serve.pathloader import LoadPath
+    from kaizen.serve.repository import Repository
     from kaizen.serve.seat import Seat
 
 _SECURE = "set api_keys under [serve.auth] in kaizen.toml, then kaizen key add NAME"
@@ -70,6 +71,7 @@ _SECURE = "set api_keys under [serve.auth] in kaizen.toml, then kaizen key add N
     type=click.Path(file_okay=False, path_type=Path),
     help="Where files' predictions are kept.",
 )
+@click.option("--allow-load", is_flag=True, help="Let requests unload these files' models by name and load them again.")
 @click.option("--stop-with-parent", is_flag=True, help="Stop when standard input ends: when whoever started this ends.")
 @project_options
 def command(
@@ -84,6 +86,7 @@ def command(
     trust_key: tuple[str, ...],
     signature: Path | None,
     log_folder: Path | None,
+    allow_load: bool,  # noqa: FBT001
     stop_with_parent: bool,  # noqa: FBT001
     folder: Path,
     as_json: bool,  # noqa: FBT001
@@ -99,12 +102,16 @@ def command(
     asked = platform.told(os.environ, paths, model_dir, model_name)
     is_files = bool(asked.paths) or asked.is_multi_model
     if not is_files:
-        _refuse_file_options(trust=trust, trust_key=trust_key, signature=signature, log=log_folder)
+        _refuse_file_options(
+            trust=trust, trust_key=trust_key, signature=signature, log=log_folder, allow_load=allow_load
+        )
     section = _section(folder, is_needed=not is_files)
     host = host or asked.host or section.host
     port = next(each for each in (port, asked.port, section.port) if each is not None)
     if asked.is_multi_model:
         workers = _only_one(workers)
+    if allow_load and (workers or section.workers) > 1:
+        raise click.UsageError("--allow-load is for one process: a request would reach one worker of several")
     seat = _seat(workers or section.workers, host, port, grpc_port, folder, stop_with_parent=stop_with_parent)
 
     from kaizen.core.durations import duration  # only now: a supervisor imports little
@@ -119,7 +126,7 @@ def command(
     trusting: Sequence[str] | None = None
     if is_files:
         trusting = None if trust else [*trust_key, *_known_keys(folder)]
-        served = _files(asked.paths, folder, trusting, signature, log_folder, shelf)
+        served = _files(asked.paths, folder, trusting, signature, log_folder, shelf, allow_load=allow_load)
     else:
         served = _project(folder, shelf)
     server = Server(
@@ -134,6 +141,7 @@ def command(
         tls=tls_of(section.tls, home=folder),
         telemetry=Telemetry(section.telemetry, folder),
         grpc_port=grpc_port,
+        repository=served.repository,
         stop_with_parent=stop_with_parent and seat is None,
         seat=seat,
         load_path=_loader(trusting) if asked.is_multi_model else None,
@@ -194,11 +202,20 @@ def _shelf(seat: Seat | None) -> Shelf | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """What a server is made of, wherever it comes from; `example` is the body of a request to try."""
+    """What a server is made of, wherever it comes from.
+
+    Attributes
+    ----------
+    example
+        The body of a request to try.
+    repository
+        What requests may load and unload; None: nothing.
+    """
 
     sources: Sequence[EndpointSource]
     log: Log | None
     example: bytes | None
+    repository: Repository | None = None
 
     @property
     def names(self) -> list[str]:
@@ -252,6 +269,8 @@ def _files(
     signature: Path | None,
     log_folder: Path | None,
     shelf: Shelf | None,
+    *,
+    allow_load: bool,
 ) -> Served:
     """Return what files hold; where this is a project, what its log hides is hidden."""
     from kaizen.bundle.told import read_signature
@@ -268,7 +287,9 @@ def _files(
             hidden.check(project, [files.bundle(source) for source in sources])
         section = serving.LogSection() if project is None else project.file.serve.log
         log = open_log(log_folder, section, home=folder, unit=None if project is None else project.file.data.unit)
-    return Served(sources=sources, log=log, example=files.example(sources[0]) if sources else None)
+    repository = files.Files(paths, trusted=trusted, signature=told) if allow_load else None
+    shown = files.example(sources[0]) if sources else None
+    return Served(sources=sources, log=log, example=shown, repository=repository)
 
 
 def _known_keys(folder: Path) -> Sequence[str]:

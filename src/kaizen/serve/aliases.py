@@ -6,7 +6,7 @@
 | ``nv_inference_count``, ``nv_inference_exec_count``                 | rows scored, batches executed                 |
 | ``nv_inference_queue_duration_us``                                  | the stage queue                               |
 | ``nv_inference_compute_{input,infer,output}_duration_us``           | the stages input, infer and output            |
-| ``nv_inference_request_duration_us``                                | all five stages, with log                     |
+| ``nv_inference_request_duration_us``                                | from bytes read to answer                     |
 | ``nv_inference_pending_request_count``                              | requests that wait for their batch            |
 | ``request_preprocess_seconds``, ``request_postprocess_seconds``     | the stage input; the stages log and output    |
 | ``request_predict_seconds``                                         | from bytes read to answer                     |
@@ -27,10 +27,10 @@ from kaizen.serve.message import Route
 from kaizen.serve.stages import NAMES, Stages
 
 _COUNTED: Final = (
-    ("nv_inference_request_success", "Requests answered.", lambda stages: stages.requests),
+    ("nv_inference_request_success", "Requests answered.", lambda stages: stages.answered),
     ("nv_inference_count", "Rows scored.", lambda stages: stages.rows),
     ("nv_inference_exec_count", "Batches executed.", lambda stages: stages.batches),
-    ("nv_inference_request_duration_us", "From bytes read to answer.", lambda stages: sum(stages.spent_ns) // 1000),
+    ("nv_inference_request_duration_us", "From bytes read to answer.", lambda stages: stages.answered_ns // 1000),
     ("nv_inference_queue_duration_us", "Waiting for a batch.", lambda stages: _us(stages, "queue")),
     ("nv_inference_compute_input_duration_us", "Packing tensors.", lambda stages: _us(stages, "input")),
     ("nv_inference_compute_infer_duration_us", "Running the model.", lambda stages: _us(stages, "infer")),

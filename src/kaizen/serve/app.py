@@ -30,9 +30,11 @@ from kaizen.serve.metrics import Metrics
 from kaizen.serve.models import EndpointSource, Models
 from kaizen.serve.nolog import NoLog
 from kaizen.serve.oip import OpenInference
+from kaizen.serve.oip_extensions import UNSUPPORTED, Extensions, unsupported
 from kaizen.serve.openapi import Contract
+from kaizen.serve.pathloader import LoadPath, PathLoader
 from kaizen.serve.platforms import Platforms
-from kaizen.serve.repository import LoadPath, Repository
+from kaizen.serve.repository import Catalogue, Repository, RepositoryRoutes
 from kaizen.serve.routes import Routes
 from kaizen.serve.rows import Predict
 from kaizen.serve.scoring import Scoring
@@ -74,6 +76,8 @@ class Server:
         Traces and the access log; None: neither.
     grpc_port
         Where to listen for gRPC, which needs the extra `[grpc]`; 0 takes a free one, None leaves it out.
+    repository
+        Models that requests may load and unload by name; None: what serves is not changed by request.
     deadline_s
         When a request with few rows must be answered that does not say, after it arrived; None: whenever.
     stop_with_parent
@@ -107,6 +111,7 @@ class Server:
         tls: Tls | None = None,
         telemetry: Telemetry | None = None,
         grpc_port: int | None = None,
+        repository: Repository | None = None,
         deadline_s: float | None = 1.0,
         stop_with_parent: bool = False,
         seat: Seat | None = None,
@@ -126,13 +131,14 @@ class Server:
             self.models.add(source)
         self._durability = durability
         self._limits = limits or Limits()
+        self._repository = repository
         self._deadline_s = deadline_s
         self._guard = guard
         self._tls = tls
         self._telemetry = telemetry
         self._stop_with_parent = stop_with_parent
         self._load_path = load_path
-        self._repository: Repository | None = None
+        self._path_loader: PathLoader | None = None
         self._named_routes = {"predict_route": predict_route, "health_route": health_route}
         self._draining = False
         self._grpc: GrpcServer | None = None
@@ -181,6 +187,8 @@ class Server:
             deadline_s=self._deadline_s,
         )
         self._aside = Aside(self._reading, loop.call_soon_threadsafe)
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="kaizen-load")
+        self._catalogue = Catalogue(self.models, self._repository, self._loading, loop.call_soon_threadsafe)
         self._watch = None if self._telemetry is None else self._telemetry.start(loop.call_later)
         self.scoring.is_watched = self._watch is not None
         self._routes = self._compose()
@@ -213,11 +221,12 @@ class Server:
         while (self._listener.waiting or not self.scoring.batcher.is_idle) and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
         self._ticker.cancel()
-        if self._repository is not None:
-            await self._loop.run_in_executor(None, self._repository.close)
+        if self._path_loader is not None:
+            await self._loop.run_in_executor(None, self._path_loader.close)
         await self._loop.run_in_executor(None, self.models.stop)
         self._thread.shutdown()
         self._reading.shutdown()
+        self._loading.shutdown(cancel_futures=True)
         await self._commit.close()
         self._log.close()
         if self._telemetry is not None:
@@ -310,13 +319,26 @@ class Server:
             routes.add_pattern("GET", base, "model", protocol.model)
             routes.add_pattern("GET", f"{base}/ready", "model_ready", protocol.model_ready)
             routes.add_pattern("POST", f"{base}/infer", "infer", protocol.infer)
+        self._open_inference_extensions(routes)
+
+    def _open_inference_extensions(self, routes: Routes) -> None:
+        extensions, repository = Extensions(self.models, self.scoring), RepositoryRoutes(self._catalogue)
+        routes.add("GET", "/v2/models/stats", "stats", extensions.statistics())
+        for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            routes.add_pattern("GET", f"{base}/stats", "model_stats", extensions.statistics)
+            routes.add_pattern("GET", f"{base}/config", "config", extensions.configuration)
+        routes.add("POST", "/v2/repository/index", "index", repository.index)
+        routes.add_pattern("POST", "/v2/repository/models/{model}/load", "load", repository.load)
+        routes.add_pattern("POST", "/v2/repository/models/{model}/unload", "unload", repository.unload)
+        for method, path, handle in unsupported():
+            routes.add_pattern(method, path, UNSUPPORTED, lambda handle=handle, **_: handle)
 
     def _platforms(self, routes: Routes, contract: Contract) -> None:
         if self._load_path is not None:
             loop = self._loop
-            self._repository = Repository(self.models, self._load_path, loop.call_soon_threadsafe, loop.call_later)
+            self._path_loader = PathLoader(self.models, self._load_path, loop.call_soon_threadsafe, loop.call_later)
         intake = Intake(self.models.serving, self.scoring, self._aside, self._clock)
-        Platforms(self.models, intake, self._repository, **self._named_routes).add(routes, contract.openapi())
+        Platforms(self.models, intake, self._path_loader, **self._named_routes).add(routes, contract.openapi())
 
     def _compose_grpc(self) -> GrpcServer:
         from kaizen.serve.grpc import GrpcServer  # here, for it stands on an extra
@@ -327,6 +349,7 @@ class Server:
             self.models,
             self.scoring,
             self._aside,
+            self._catalogue,
             message_bytes=most,
             guard=self._guard,
             tls=self._tls,

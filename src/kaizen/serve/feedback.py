@@ -109,7 +109,10 @@ class Feedback:
                 if groundtruth.MARK in request.body:
                     return [_Label(*groundtruth.read(request.body))], lambda _: ""
                 err, fields = (many, ("labels",)) if b'"labels"' in request.body else (one, _Label.__struct_fields__)
-                raise explained(err, fields) from one
+                wrong = explained(err, fields)
+                if len(request.body.splitlines()) > 1 and "trailing characters" in wrong.what:
+                    wrong.fix = "one label a line goes with the content type application/x-ndjson"
+                raise wrong from one
 
     def _line(self, line: bytes, index: int) -> _Label:
         try:
@@ -121,7 +124,8 @@ class Feedback:
                     return _Label(*groundtruth.read(line))
                 except RequestError as other:
                     wrong = other
-            raise RequestError(wrong.what, where=f"line {index + 1}: {wrong.where}") from err
+            where = f"line {index + 1}: {wrong.where}" if wrong.where else f"line {index + 1}"
+            raise RequestError(wrong.what.replace("the body", "it"), where=where) from err
 
 
 def _finite(label: _Label, path: Callable[[int], str], index: int) -> float:

@@ -120,12 +120,25 @@ class Generation:
         self.shadows = tuple(LiveArm(arm, models[arm.bundle], self.reader, 0.0) for arm in beside)
         for arm in self.arms:
             arm.shadows = self.shadows
+        self.matrix = self._matrix()
         self.says = f'"endpoint":"{endpoint.name}","revision":{endpoint.revision}'
 
     @property
     def output(self) -> str:
         """The name of the answer: "probability" or "value"."""
         return self.arms[0].bundle.output
+
+    def _matrix(self) -> tuple[str, str] | None:
+        """Return the name and the datatype of the one tensor that a request may give all columns in, if there is one.
+
+        Its columns are all those of a row, in order and of one type.
+        """
+        model = self.arms[0].model
+        name: str | None = getattr(model, "matrix", None)
+        columns = self.reader.columns
+        if name is None or tuple(model.inputs) != columns or name in [column.name for column in columns]:
+            return None
+        return name, getattr(model, "matrix_datatype", "FP64")
 
     def bundles(self) -> dict[str, str]:
         """Return the bundle of each role."""

@@ -8,40 +8,38 @@ The handlers take and give raw bytes; `grpc_messages.py` makes the messages. Imp
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from kaizen.core.errors import KaizenError, OverloadError, RequestError
 from kaizen.serve.aside import Aside
 from kaizen.serve.calls import Call
 from kaizen.serve.deadline import HEADER
 from kaizen.serve.generation import LiveArm
+from kaizen.serve.grpc_extensions import GrpcExtensions, absent
 from kaizen.serve.grpc_guard import address_of, credentials, head_of
+from kaizen.serve.grpc_inference import answered, asked_of, parsed
 from kaizen.serve.grpc_messages import messages
-from kaizen.serve.grpc_watch import ASKED, CLIENT, watched
+from kaizen.serve.grpc_streams import Streams
+from kaizen.serve.grpc_watch import ASKED, CLIENT, tell, watched
 from kaizen.serve.guard import Guard
 from kaizen.serve.message import Head, Peer, Request, Route, Watch
 from kaizen.serve.models import Models
 from kaizen.serve.oip import (
     EXTENSIONS,
-    PREDICTION_ID,
-    Infer,
-    Wanted,
-    answer_of,
     call_of,
     metadata,
     outputs_of,
     pinned,
-    values_of,
 )
 from kaizen.serve.reader import Inputs
+from kaizen.serve.repository import Catalogue
 from kaizen.serve.scoring import Scoring
-from kaizen.serve.tensors import Tensor, output
 from kaizen.serve.tls import Tls
 
 logger = logging.getLogger("kaizen.serve")
@@ -56,23 +54,12 @@ _CODES: Final[Mapping[int, grpc.StatusCode]] = {
     401: grpc.StatusCode.UNAUTHENTICATED,
     403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
+    409: grpc.StatusCode.FAILED_PRECONDITION,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-_CONTENTS: Final[Mapping[str, str]] = {
-    "BOOL": "bool_contents",
-    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
-    "INT64": "int64_contents",
-    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
-_BY_DECISION: Final = "what serves is changed by decisions, not by calls: kaizen experiment, kaizen loop"
-
 Handler: TypeAlias = "Callable[[bytes, Any], Awaitable[bytes]]"
 
 
@@ -89,6 +76,8 @@ class GrpcServer:
         Where calls go.
     aside
         Reads large messages.
+    catalogue
+        What may be loaded by request.
     message_bytes
         The longest message taken and sent.
     guard, tls
@@ -103,6 +92,7 @@ class GrpcServer:
         models: Models,
         scoring: Scoring,
         aside: Aside,
+        catalogue: Catalogue,
         *,
         message_bytes: int,
         guard: Guard | None = None,
@@ -119,6 +109,9 @@ class GrpcServer:
         self._tls = tls
         self._watch = watch
         self._messages = messages()
+        self._extensions = GrpcExtensions(self._messages, models, scoring, catalogue)
+        services = frozenset({"", SERVICE, _REPOSITORY, _HEALTH})
+        self._streams = Streams(self._messages, services, self._is_ready, self._inferred)
         self._server: Any = None
 
     async def start(self, host: str, port: int, *, is_shared: bool = False) -> int:
@@ -149,16 +142,19 @@ class GrpcServer:
 
     async def stop(self, grace_s: float) -> None:
         """Take no new calls, and return when those under way are answered or the time is over."""
+        self._streams.stop()
         await self._server.stop(grace_s)
 
     # The services
 
     def _services(self) -> list[Any]:
         repository = {
-            "RepositoryIndex": self._answering("RepositoryIndexRequest", self._index),
-            "RepositoryModelLoad": _refusing(grpc.StatusCode.FAILED_PRECONDITION, _BY_DECISION),
-            "RepositoryModelUnload": _refusing(grpc.StatusCode.FAILED_PRECONDITION, _BY_DECISION),
+            name: self._answering(f"{name}Request", answer) for name, answer in self._extensions.repository().items()
         }
+        extensions = {
+            name: self._answering(f"{name}Request", answer) for name, answer in self._extensions.inference().items()
+        }
+        extensions |= {name: _refusing(grpc.StatusCode.UNIMPLEMENTED, why) for name, why in absent().items()}
         inference = {
             "ServerLive": self._answering("ServerLiveRequest", self._live),
             "ServerReady": self._answering("ServerReadyRequest", self._ready),
@@ -166,10 +162,9 @@ class GrpcServer:
             "ModelReady": self._answering("ModelReadyRequest", self._model_ready),
             "ModelMetadata": self._answering("ModelMetadataRequest", self._model),
             "ModelInfer": self._infer,
-            "ModelStatistics": _refusing(grpc.StatusCode.UNIMPLEMENTED, "the figures are at GET /metrics over HTTP"),
         }
         health = {"Check": self._answering("HealthCheckRequest", self._check)}
-        services = {SERVICE: inference | repository, _REPOSITORY: repository, _HEALTH: health}
+        services = {SERVICE: inference | extensions | repository, _REPOSITORY: repository, _HEALTH: health}
         if self._guard is not None:
             services = {
                 service: {name: self._guarded(name, handle) for name, handle in methods.items()}
@@ -180,23 +175,25 @@ class GrpcServer:
                 service: {name: watched(f"/{service}/{name}", handle, self._watch) for name, handle in methods.items()}
                 for service, methods in services.items()
             }
+        streams = {
+            SERVICE: {"ModelStreamInfer": grpc.stream_stream_rpc_method_handler(self._stream)},
+            _HEALTH: {"Watch": grpc.unary_stream_rpc_method_handler(self._streams.watch)},
+        }
         return [
             grpc.method_handlers_generic_handler(
-                service, {method: grpc.unary_unary_rpc_method_handler(handle) for method, handle in methods.items()}
+                service,
+                {method: grpc.unary_unary_rpc_method_handler(handle) for method, handle in methods.items()}
+                | streams.get(service, {}),
             )
             for service, methods in services.items()
         ]
 
     def _guarded(self, name: str, handle: Handler) -> Handler:
         """Return the handler of a call for those who may make it."""
-        guard, route = self._guard, Route(name, lambda _: None)
 
         async def admitted(body: bytes, context: Any) -> bytes:
             try:
-                if guard is not None:
-                    head = head_of(context, route)
-                    guard.admit(head, guard.peer(address_of(context)))
-                    CLIENT.set("" if head.grant is None else head.grant.client)
+                self._admit(name, context)
             except RequestError as err:
                 error = err
             else:
@@ -206,13 +203,22 @@ class GrpcServer:
 
         return admitted
 
+    def _admit(self, name: str, context: Any) -> None:
+        if self._guard is not None:
+            head = head_of(context, Route(name, lambda _: None))
+            self._guard.admit(head, self._guard.peer(address_of(context)))
+            CLIENT.set("" if head.grant is None else head.grant.client)
+
     def _answering(self, name: str, answer: Callable[[Any], Any]) -> Handler:
         """Return the handler of a call that is answered at once."""
         kind = self._messages[name]
 
         async def handle(body: bytes, context: Any) -> bytes:
             try:
-                return bytes(answer(_parsed(kind, body)).SerializeToString())
+                response = answer(parsed(kind, body))
+                if inspect.isawaitable(response):
+                    response = await response
+                return bytes(response.SerializeToString())
             except Exception as err:
                 error = _told(err, name)
             await context.abort(code_of(error), _says(error))
@@ -240,15 +246,6 @@ class GrpcServer:
         pinned(generation, asked.version or None)
         return self._messages["ModelMetadataResponse"](**metadata(generation))
 
-    def _index(self, asked: Any) -> Any:
-        response = self._messages["RepositoryIndexResponse"]()
-        for hosted in self._models:
-            for arm in () if hosted.generation is None else hosted.generation.arms:
-                response.models.add(name=hosted.name, version=str(arm.bundle.version), state="READY")
-            if hosted.generation is None and not asked.ready:
-                response.models.add(name=hosted.name, state="UNAVAILABLE", reason="no revision serves yet")
-        return response
-
     def _check(self, asked: Any) -> Any:
         if asked.service not in ("", SERVICE, _REPOSITORY, _HEALTH):
             raise RequestError(f"there is no service {asked.service[:64]!r}", status=404)
@@ -260,18 +257,48 @@ class GrpcServer:
     # Inference
 
     async def _infer(self, body: bytes, context: Any) -> bytes:
-        done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        request = _Rpc(_Once(done), self._head(context), body, time.perf_counter_ns())
-        if self._watch is not None:
-            ASKED.set(request)
-        try:
-            self._aside.run(request, lambda: self._decode(request), lambda taken: self._scoring.submit(*taken))
-        except Exception as err:  # a call that is never answered would be worse
-            request.refuse(_told(err, self.route.name))
+        request, done = self._begin(body, context)
         answer = await done
         if request.error is not None:
             await context.abort(code_of(request.error), _says(request.error), _push_back(request.error))
         return answer
+
+    async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        try:
+            self._admit("ModelStreamInfer", context)
+        except RequestError as err:
+            error = err
+        else:
+            async for answer in self._streams.stream(requests, context):
+                yield answer
+            return
+        await context.abort(code_of(error), _says(error))
+
+    def _inferred(self, body: bytes, context: Any) -> asyncio.Future[bytes | str]:
+        """Begin a call of a stream; what comes of it is an answer or an error's words."""
+        request, done = self._begin(body, context, is_streamed=True)
+
+        async def answer() -> bytes | str:
+            message = await done
+            if self._watch is not None:
+                code = grpc.StatusCode.OK if request.error is None else code_of(request.error)
+                tell(self._watch, f"/{SERVICE}/ModelStreamInfer", request, context, code.name, len(message))
+            return message if request.error is None else _says(request.error)
+
+        return asyncio.ensure_future(answer())
+
+    def _begin(self, body: bytes, context: Any, *, is_streamed: bool = False) -> tuple[_Rpc, asyncio.Future[bytes]]:
+        done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        request = _Rpc(_Once(done), self._head(context), body, time.perf_counter_ns())
+        if self._watch is not None and not is_streamed:
+            ASKED.set(request)
+        try:
+            if is_streamed:
+                self._admit("ModelInfer", context)
+            self._aside.run(request, lambda: self._decode(request), lambda taken: self._scoring.submit(*taken))
+        except Exception as err:  # a call that is never answered would be worse
+            request.refuse(_told(err, self.route.name))
+        return request, done
 
     def _head(self, context: Any) -> Head:
         own = [value for key, value in context.invocation_metadata() or () if key == "x-request-id"]
@@ -284,36 +311,20 @@ class GrpcServer:
         return head
 
     def _decode(self, request: Request) -> tuple[Call, list[Inputs], LiveArm | None]:
-        message = _parsed(self._messages["ModelInferRequest"], request.body)
+        message = parsed(self._messages["ModelInferRequest"], request.body)
         generation, decoder = self._models.serving(message.model_name)
         arm = pinned(generation, message.model_version or None)
-        asked, data = _asked(message)
+        asked, data = asked_of(message)
         wanted = outputs_of(asked, generation.output)
         is_raw = bool(message.raw_input_contents) or any(binary for _, binary in wanted)
         names = [name for name, _ in wanted]
 
         def finish(call: Call) -> None:
-            call.request.reply(self._answer(call, message.id or None, names, is_raw=is_raw))
+            call.request.reply(
+                answered(self._messages["ModelInferResponse"], call, message.id or None, names, is_raw=is_raw)
+            )
 
         return *call_of(request, generation, decoder, asked, data, finish), arm
-
-    def _answer(self, call: Call, own_id: str | None, names: list[str], *, is_raw: bool) -> bytes:
-        told = answer_of(call, own_id)
-        parameters = told.pop("parameters")
-        response = self._messages["ModelInferResponse"](**told)
-        for name, value in parameters.items():
-            field = "string_param" if isinstance(value, str) else "int64_param"
-            setattr(response.parameters[name], field, value)
-        for name in names:
-            datatype, values = values_of(call, name)
-            tensor = response.outputs.add(name=name, datatype=datatype, shape=[call.rows])
-            if is_raw:
-                response.raw_output_contents.append(output(name, datatype, values, binary=True)[1])
-            elif name == PREDICTION_ID:
-                tensor.contents.bytes_contents.extend([value.encode() for value in values])
-            else:
-                tensor.contents.fp64_contents.extend(values)
-        return bytes(response.SerializeToString())
 
 
 class _Rpc(Request):
@@ -380,48 +391,3 @@ def _refusing(code: grpc.StatusCode, why: str) -> Handler:
         raise AssertionError  # abort raises
 
     return handle
-
-
-def _parsed(kind: Any, body: bytes) -> Any:
-    try:
-        return kind.FromString(body)
-    except DecodeError as err:
-        raise RequestError("the message is not of this protocol") from err
-
-
-def _asked(message: Any) -> tuple[Infer, list[memoryview | None]]:
-    """Return what a message asks, and the raw content of each input, None for typed content."""
-    raw = message.raw_input_contents
-    if raw and len(raw) != len(message.inputs):
-        what = f"expected one content for each of {len(message.inputs)} inputs, got {len(raw)}"
-        raise RequestError(what, where="raw_input_contents")
-    tensors = []
-    for told in message.inputs:
-        tensor = Tensor(told.name, told.datatype, list(told.shape))
-        if not raw:
-            tensor.data = _typed(told)
-        elif told.HasField("contents"):
-            raise RequestError("raw and typed contents do not mix", where=f"inputs[{told.name[:64]}].contents")
-        tensors.append(tensor)
-    outputs = [Wanted(told.name, _parameters(told.parameters)) for told in message.outputs]
-    asked = Infer(tensors, message.id or None, outputs, _parameters(message.parameters))
-    return asked, [memoryview(content) for content in raw] or [None] * len(tensors)
-
-
-def _typed(told: Any) -> list[Any]:
-    where = f"inputs[{told.name[:64]}].contents"
-    if told.datatype == "FP16":
-        raise RequestError("FP16 has no typed contents", where=where, fix="use raw_input_contents")
-    field = _CONTENTS.get(told.datatype)
-    values = list(getattr(told.contents, field)) if field else []
-    if field != "bytes_contents":
-        return values
-    try:
-        return [value.decode() for value in values]
-    except UnicodeDecodeError as err:
-        raise RequestError("expected UTF-8", where=where) from err
-
-
-def _parameters(told: Any) -> dict[str, Any]:
-    chosen = {name: value.WhichOneof("parameter_choice") for name, value in told.items()}
-    return {name: getattr(told[name], field) for name, field in chosen.items() if field}

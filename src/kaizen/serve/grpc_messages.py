@@ -3,6 +3,7 @@
 A client's generated code registers the same names in the process-wide pool, where a second definition is an error;
 here nothing is generated and nothing is registered there, so both live in one process. Names and numbers are those
 of the protocol; a field reads ``name type number``, `*` is repeated, `%` is a map from text, `|` one of several.
+What Triton adds has Triton's names and numbers (its `grpc_service.proto` and `model_config.proto`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from google.protobuf.descriptor_pb2 import (
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-_Messages = Mapping[str, Sequence[str]]
+_Messages = dict[str, Sequence[str]]
 
 _INFERENCE: Final[_Messages] = {
     "ServerLiveRequest": (),
@@ -60,9 +61,58 @@ _INFERENCE: Final[_Messages] = {
     "RepositoryIndexRequest": ("repository_name string 1", "ready bool 2"),
     "ModelIndex": ("name string 1", "version string 2", "state string 3", "reason string 4"),
     "RepositoryIndexResponse": ("models ModelIndex* 1",),
+    "ModelRepositoryParameter": (
+        "bool_param bool| 1", "int64_param int64| 2", "string_param string| 3", "bytes_param bytes| 4",
+    ),
+    "RepositoryModelLoadRequest": (
+        "repository_name string 1", "model_name string 2", "parameters ModelRepositoryParameter% 3",
+    ),
+    "RepositoryModelLoadResponse": (),
+    "RepositoryModelUnloadRequest": (
+        "repository_name string 1", "model_name string 2", "parameters ModelRepositoryParameter% 3",
+    ),
+    "RepositoryModelUnloadResponse": (),
+    "ModelStreamInferResponse": ("error_message string 1", "infer_response ModelInferResponse 2"),
+}  # fmt: skip
+_STATISTICS: Final[_Messages] = {
+    "ModelStatisticsRequest": ("name string 1", "version string 2"),
+    "StatisticDuration": ("count uint64 1", "ns uint64 2"),
+    "InferStatistics": (
+        "success StatisticDuration 1", "fail StatisticDuration 2", "queue StatisticDuration 3",
+        "compute_input StatisticDuration 4", "compute_infer StatisticDuration 5", "compute_output StatisticDuration 6",
+        "cache_hit StatisticDuration 7", "cache_miss StatisticDuration 8",
+    ),
+    "InferBatchStatistics": (
+        "batch_size uint64 1", "compute_input StatisticDuration 2", "compute_infer StatisticDuration 3",
+        "compute_output StatisticDuration 4",
+    ),
+    "ModelStatistics": (
+        "name string 1", "version string 2", "last_inference uint64 3", "inference_count uint64 4",
+        "execution_count uint64 5", "inference_stats InferStatistics 6", "batch_stats InferBatchStatistics* 7",
+    ),
+    "ModelStatisticsResponse": ("model_stats ModelStatistics* 1",),
+}  # fmt: skip
+_CONFIGURATION: Final[_Messages] = {
+    "ModelConfigRequest": ("name string 1", "version string 2"),
+    "Specific": ("versions int64* 1",),
+    "ModelVersionPolicy": ("specific Specific 3",),
+    "ModelInput": ("name string 1", "data_type DataType 2", "dims int64* 4", "optional bool 8"),
+    "ModelOutput": ("name string 1", "data_type DataType 2", "dims int64* 3"),
+    "ModelParameter": ("string_value string 1",),
+    "ModelConfig": (
+        "name string 1", "platform string 2", "version_policy ModelVersionPolicy 3", "max_batch_size int32 4",
+        "input ModelInput* 5", "output ModelOutput* 6", "parameters ModelParameter% 14", "backend string 17",
+    ),
+    "ModelConfigResponse": ("config ModelConfig 1",),
 }  # fmt: skip
 _HEALTH: Final[_Messages] = {"HealthCheckRequest": ("service string 1",), "HealthCheckResponse": ("status State 1",)}
-_STATES: Final = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
+_ENUMS: Final[Mapping[str, Sequence[str]]] = {
+    "State": ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"),
+    "DataType": (
+        "TYPE_INVALID", "TYPE_BOOL", "TYPE_UINT8", "TYPE_UINT16", "TYPE_UINT32", "TYPE_UINT64", "TYPE_INT8",
+        "TYPE_INT16", "TYPE_INT32", "TYPE_INT64", "TYPE_FP16", "TYPE_FP32", "TYPE_FP64", "TYPE_STRING", "TYPE_BF16",
+    ),
+}  # fmt: skip
 
 _SCALARS: Final[Mapping[str, int]] = {
     name: getattr(FieldDescriptorProto, f"TYPE_{name.upper()}")
@@ -74,10 +124,11 @@ def messages() -> dict[str, Any]:
     """Return the class of each message by its short name."""
     inference = FileDescriptorProto(name="kaizen/inference.proto", package="inference", syntax="proto3")
     health = FileDescriptorProto(name="kaizen/health.proto", package="grpc.health.v1", syntax="proto3")
-    health.enum_type.append(_states())
+    inference.enum_type.append(_enum("DataType"))
+    health.enum_type.append(_enum("State"))
     pool = DescriptorPool()
     classes: dict[str, Any] = {}
-    for file, described in ((inference, _INFERENCE), (health, _HEALTH)):
+    for file, described in ((inference, _INFERENCE | _STATISTICS | _CONFIGURATION), (health, _HEALTH)):
         for name, fields in described.items():
             _describe(file.message_type.add(name=name), fields, f".{file.package}")
         pool.AddSerializedFile(file.SerializeToString())
@@ -109,12 +160,12 @@ def _add(message: DescriptorProto, name: str, kind: str, number: int, package: s
     if base in _SCALARS:
         field.type = _SCALARS[base]
         return
-    field.type = FieldDescriptorProto.TYPE_ENUM if base == "State" else FieldDescriptorProto.TYPE_MESSAGE
+    field.type = FieldDescriptorProto.TYPE_ENUM if base in _ENUMS else FieldDescriptorProto.TYPE_MESSAGE
     field.type_name = f"{package}.{base}"
 
 
-def _states() -> EnumDescriptorProto:
-    states = EnumDescriptorProto(name="State")
-    for number, name in enumerate(_STATES):
-        states.value.add(name=name, number=number)
-    return states
+def _enum(name: str) -> EnumDescriptorProto:
+    enum = EnumDescriptorProto(name=name)
+    for number, value in enumerate(_ENUMS[name]):
+        enum.value.add(name=value, number=number)
+    return enum

@@ -99,6 +99,13 @@ def watched(path: str, handle: Handler, watch: Watch) -> Handler:
     return seen
 
 
+def tell(watch: Watch, path: str, asked: Request, context: Any, code: str, size_bytes: int) -> None:
+    """Tell of a request of a stream, which has its own end."""
+    request = Seen(path, asked.body, asked.arrived_ns, context, code)
+    request.call, asked.call = asked.call, None
+    watch(request, _STATUSES.get(code, 500), size_bytes)
+
+
 def _peer(told: str) -> Peer:
     """Return address and port of a caller: of ``ipv6:%5B::1%5D:4711`` they are ``::1`` and 4711."""
     family, _, rest = unquote(told).partition(":")

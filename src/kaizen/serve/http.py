@@ -13,7 +13,6 @@ import asyncio
 import logging
 import re
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
@@ -23,6 +22,7 @@ import httptools
 import msgspec
 
 from kaizen.core.errors import RequestError
+from kaizen.serve.compression import LONG_BYTES, WORTH_BYTES, compressed, inflated
 from kaizen.serve.guard import Guard
 from kaizen.serve.message import HUNG_UP, JSON, Head, Peer, Request, Route, Watch, error_body, response
 from kaizen.serve.tracecontext import Trace, joined, taken_from, without_trace
@@ -286,7 +286,7 @@ class Connection(asyncio.Protocol):
             if self._guard is not None:
                 self._guard.admit(head, self._peer)
             if b"content-encoding" in head.headers:
-                request.body = _inflated(head.headers[b"content-encoding"], body, self._limits.body_bytes)
+                request.body = inflated(head.headers[b"content-encoding"], body, self._limits.body_bytes)
             head.route.handle(request)
         except RequestError as err:
             request.refuse(err)
@@ -301,6 +301,12 @@ class Connection(asyncio.Protocol):
         if self.lost:
             return
         head = request.head
+        if len(body) > WORTH_BYTES and status == 200 and head.encoding and b"content-encoding" not in extra:
+            extra += b"content-encoding: %b\r\nvary: accept-encoding\r\n" % head.encoding
+            if len(body) > LONG_BYTES:
+                self._compress(request, body, content_type, extra)
+                return
+            body = compressed(body, head.encoding)
         last = not head.keep_alive or self._listener.draining
         if last:
             extra += b"connection: close\r\n"
@@ -313,6 +319,11 @@ class Connection(asyncio.Protocol):
         request.answer = answer if head.method != "HEAD" else answer[: -len(body) or None]
         if self._queue[0] is request:
             self._write_answers()
+
+    def _compress(self, request: Request, body: bytes, content_type: bytes, extra: bytes) -> None:
+        """Compress a long answer in a thread, and then send it."""
+        done = asyncio.get_running_loop().run_in_executor(None, compressed, body, request.head.encoding)
+        done.add_done_callback(lambda body: self.answer(request, 200, body.result(), content_type, extra))
 
     def _write_answers(self) -> None:
         queue = self._queue
@@ -422,23 +433,6 @@ def _peer(transport: asyncio.BaseTransport) -> Peer:
     address = transport.get_extra_info("peername")
     host, port = (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
     return Peer(host, port, transport.get_extra_info("sslcontext") is not None)
-
-
-def _inflated(encoding: bytes, body: bytes, limit: int) -> bytes:
-    if encoding.lower() == b"identity":
-        return body
-    if encoding.lower() not in (b"gzip", b"deflate"):
-        raise RequestError("unknown content-encoding", status=415, fix="send gzip, deflate or none")
-    inflater = zlib.decompressobj(wbits=47)  # 32 + 15: a gzip or zlib header, whichever is there
-    try:
-        plain = inflater.decompress(body, limit + 1)
-    except zlib.error as err:
-        raise RequestError(f"the body is not what content-encoding says: {err}", status=400) from err
-    if len(plain) > limit:
-        raise RequestError(f"the body exceeds {limit} bytes", status=413)
-    if not inflater.eof:
-        raise RequestError("the compressed body ends too early", status=400)
-    return plain
 
 
 def _refuse_broken(request: Request) -> None:

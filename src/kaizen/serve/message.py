@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from kaizen.core.errors import KaizenError, OverloadError, RequestError
+from kaizen.serve.compression import accepted
 from kaizen.serve.scopes import Grant, Scope, scope_of
 from kaizen.serve.tracecontext import Trace
 
@@ -81,7 +82,8 @@ class Head:
     """The request line and headers, parsed; a client sends the same head again and again, so they are kept."""
 
     __slots__ = (
-        "echo", "grant", "headers", "keep_alive", "length", "method", "old", "path", "query", "request_id", "route",
+        "echo", "encoding", "grant", "headers", "keep_alive", "length", "method", "old", "path", "query", "request_id",
+        "route",
     )  # fmt: skip
 
     def __init__(self, method: str, path: str, headers: dict[bytes, bytes], *, keep_alive: bool, old: bool) -> None:
@@ -93,6 +95,7 @@ class Head:
         self.query = b""  # behind the "?"
         self.request_id = headers.get(b"x-request-id", b"")[:128]
         self.echo = b"".join([line % headers[name] for name, line in _ECHOED if name in headers])
+        self.encoding = accepted(headers.get(b"accept-encoding"))  # in which it takes long answers
         self.length = 0
         self.grant: Grant | None = None  # what the guard found out, if there is one
         self.route: Route

@@ -147,6 +147,21 @@ class Models:
         self._wake.set()
         return hosted
 
+    def bring(self, source: EndpointSource, then: Callable[[Hosted], None]) -> None:
+        """Take an endpoint once its first revision serves; until then, and if it never does, all stays as it is.
+
+        `then` is called in the thread that looks after swaps.
+        """
+        hosted = Hosted(source, self._clock)
+
+        def take(hosted: Hosted) -> None:
+            if hosted.generation is not None:
+                self._hosted[hosted.name] = hosted
+            then(hosted)
+
+        self._fresh[hosted] = take
+        self._wake.set()
+
     def remove(self, name: str) -> None:
         """Let go of an endpoint; what was asked of it already is answered. Raise a 404 if there is none."""
         self._fresh.pop(self.get(name), None)
@@ -170,7 +185,7 @@ class Models:
             self._wake.wait(self._every_s)
 
     def _look(self) -> None:  # on its own, so that nobody holds an endpoint between two looks
-        for hosted in self:
+        for hosted in dict.fromkeys((*self, *tuple(self._fresh))):
             hosted.swap.look()
             then = self._fresh.pop(hosted, None)
             if then is not None:

@@ -1,20 +1,23 @@
 """The Open Inference Protocol v2 over REST, with the binary tensor extension.
 
 An endpoint is a model; the versions of the model are the versions of the bundles that answer. One tensor is one
-raw column, by its name (see `tensors.py` for datatypes and missing values), and two come back: the answers, FP64,
-and the ids of the predictions, BYTES, by which feedback names them.
+raw column, by its name (see `tensors.py` for datatypes and missing values), or all columns side by side where the
+model has one matrix; two come back: the answers, FP64, and the ids of the predictions, BYTES, by which feedback names
+them. What other servers add to the protocol is in `oip_extensions.py` and `repository.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from kaizen.core.errors import RequestError, nearest
 from kaizen.graph.frame import feeds
+from kaizen.graph.rows import GROUP
 from kaizen.serve.aside import Aside
 from kaizen.serve.calls import Call
 from kaizen.serve.deadline import deadline_of, lane_of
@@ -24,12 +27,16 @@ from kaizen.serve.models import Models
 from kaizen.serve.reader import Inputs, explained
 from kaizen.serve.rows import RowDecoder, chunks
 from kaizen.serve.scoring import Scoring
-from kaizen.serve.tensors import DATATYPES, Tensor, column_of, output
+from kaizen.serve.tensors import DATATYPES, Tensor, column_of, matrix_of, output
 
-EXTENSIONS: Final = ["binary_tensor_data"]
+EXTENSIONS: Final = [
+    "binary_tensor_data", "model_repository", "schedule_policy", "statistics", "model_configuration",
+]  # fmt: skip
 PREDICTION_ID: Final = "prediction_id"
 _SAYS_WHEN: Final = re.compile(rb"\"(?:priority|timeout)")  # its parameters have to be read first
 _LENGTH: Final = b"inference-header-content-length"
+_SEQUENCE: Final = ("sequence_id", "sequence_start", "sequence_end")
+_MEMORY: Final = "shared_memory_region"
 
 
 class Wanted(msgspec.Struct):
@@ -125,15 +132,17 @@ class OpenInference:
         return handle
 
     def _decode(self, request: Request, generation: Generation, decoder: RowDecoder) -> tuple[Call, list[Inputs]]:
-        asked, binary = self._read(request)
+        asked, binary = self._read(request, generation)
         wanted = outputs_of(asked, generation.output)
         data = _cut(asked.inputs, binary)
         return call_of(request, generation, decoder, asked, data, lambda done: _answer(done, asked.id, wanted))
 
-    def _read(self, request: Request) -> tuple[Infer, memoryview]:
+    def _read(self, request: Request, generation: Generation) -> tuple[Infer, memoryview]:
         body = request.body
         told = request.head.headers.get(_LENGTH)
         end = len(body)
+        if told == b"0":
+            return _bare(generation, body)
         if told is not None:
             if not told.isdigit() or int(told) > end:
                 raise RequestError(f"expected a length up to {end}", where="Inference-Header-Content-Length")
@@ -151,7 +160,12 @@ def pinned(generation: Generation, version: str | None) -> LiveArm | None:
 
 def metadata(generation: Generation) -> dict[str, Any]:
     """Return what the protocol tells of a model."""
-    inputs = [{"name": c.name, "datatype": DATATYPES[c.type], "shape": [-1]} for c in generation.reader.columns]
+    columns = generation.reader.columns
+    if generation.matrix is None:
+        inputs = [{"name": c.name, "datatype": DATATYPES[c.type], "shape": [-1]} for c in columns]
+    else:
+        name, datatype = generation.matrix
+        inputs = [{"name": name, "datatype": datatype, "shape": [-1, len(columns)]}]
     outputs = [
         {"name": generation.output, "datatype": "FP64", "shape": [-1]},
         {"name": PREDICTION_ID, "datatype": "BYTES", "shape": [-1]},
@@ -181,6 +195,7 @@ def call_of(
     RequestError
         The request is not what the signature says.
     """
+    _refuse(asked.parameters)
     inputs = _inputs(generation, asked.inputs, data)
     unit, at = asked.parameters.get("unit"), asked.parameters.get("at")
     if not isinstance(unit, str | None) or not isinstance(at, str | int | None):
@@ -199,11 +214,36 @@ def call_of(
     return call, inputs
 
 
+def _refuse(parameters: Mapping[str, Any]) -> None:
+    for name in _SEQUENCE:
+        if parameters.get(name):
+            what = "nothing is kept from one request to the next, so there are no sequences"
+            raise RequestError(what, where=f"parameters.{name}")
+
+
+def _bare(generation: Generation, body: bytes) -> tuple[Infer, memoryview]:
+    """Return what a body asks that is the data of the model's one input, for one row, and nothing else."""
+    columns = generation.reader.columns
+    if generation.matrix is not None:
+        (name, datatype), shape = generation.matrix, [1, len(columns)]
+    elif len(columns) == 1:
+        name, datatype, shape = columns[0].name, DATATYPES[columns[0].type], [1]
+    else:
+        what = f"a body of data alone is for a model of one input; this one has {len(columns)}"
+        raise RequestError(what, where="Inference-Header-Content-Length", fix="send the JSON part before the data")
+    if datatype == "BYTES" and shape == [1]:
+        body = struct.pack("<I", len(body)) + body
+    tensor = Tensor(name, datatype, shape, parameters={"binary_data_size": len(body)})
+    return Infer([tensor], parameters={"binary_data_output": True}), memoryview(body)
+
+
 def _cut(tensors: Sequence[Tensor], binary: memoryview) -> list[memoryview | None]:
     """Return the part of the body's binary data that is each tensor's, None for one whose data is JSON."""
     parts: list[memoryview | None] = []
     place = 0
     for tensor in tensors:
+        if _MEMORY in tensor.parameters:
+            raise _no_memory(f"inputs[{tensor.name[:64]}]")
         size = tensor.parameters.get("binary_data_size")
         if size is None:
             parts.append(None)
@@ -222,10 +262,16 @@ def _inputs(generation: Generation, tensors: Sequence[Tensor], data: Sequence[me
     rows = tensors[0].shape[0] if tensors and tensors[0].shape else 0
     if not 0 < rows <= 16_777_216:
         raise RequestError("expected at least one row", where="inputs")
+    if generation.matrix is not None and generation.matrix[0] in [tensor.name for tensor in tensors]:
+        ordered = generation.reader.columns
+        if len(tensors) > 1:
+            raise RequestError(f"{generation.matrix[0]!r} holds all columns, so it comes alone", where="inputs")
+        return chunks(Inputs(rows, {GROUP[ordered[0].type]: matrix_of(tensors[0], ordered, rows, data[0])}))
     frame: dict[str, Any] = {}
     for tensor, binary in zip(tensors, data, strict=True):
         if tensor.name not in columns:
-            raise RequestError(f"unknown input {tensor.name[:64]!r}", where="inputs", fix=nearest(tensor.name, columns))
+            known = [*columns, *(generation.matrix or ())[:1]]
+            raise RequestError(f"unknown input {tensor.name[:64]!r}", where="inputs", fix=nearest(tensor.name, known))
         if tensor.name in frame:
             raise RequestError(f"input {tensor.name!r} occurs twice", where="inputs")
         frame[tensor.name] = column_of(tensor, columns[tensor.name], rows, binary)
@@ -244,7 +290,16 @@ def outputs_of(asked: Infer, name: str) -> list[tuple[str, bool]]:
         if wanted.name not in (name, PREDICTION_ID):
             fix = f"known: {name}, {PREDICTION_ID}"
             raise RequestError(f"unknown output {wanted.name[:64]!r}", where="outputs", fix=fix)
+        if _MEMORY in wanted.parameters:
+            raise _no_memory(f"outputs[{wanted.name}]")
+        if wanted.parameters.get("classification"):
+            what = "classes are not ranked: the answer is one number a row"
+            raise RequestError(what, where=f"outputs[{wanted.name}].classification")
     return [(wanted.name, wanted.parameters.get("binary_data", default) is True) for wanted in asked.outputs]
+
+
+def _no_memory(where: str) -> RequestError:
+    return RequestError("there is no shared memory", where=where, fix="send the data in the request")
 
 
 def answer_of(call: Call, own_id: str | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from kaizen.serve.docs import locked_page, page
 from kaizen.serve.generation import Generation
 from kaizen.serve.message import Handler, Request
 from kaizen.serve.models import Models
+from kaizen.serve.oip_extensions import UNSUPPORTED
 from kaizen.serve.openapi_platforms import ANSWERS, BODIES, MORE, NAMED_ONLY, UNLISTED, platform_schemas
 from kaizen.serve.schema import DIALECT, MOMENT, row_schema
 from kaizen.serve.scopes import GIVEN, scope_of
@@ -96,7 +97,7 @@ def _concerning(name: str, routes: Sequence[tuple[str, str, str]], *, is_only: b
         (method, path.replace("{model}", name), route)
         for method, path, route in routes
         if (route not in (bare & named) or ("{model}" in path) != is_only)
-        and route not in UNLISTED
+        and route not in (UNSUPPORTED, *UNLISTED)
         and (is_only or route not in NAMED_ONLY)
     ]
 
@@ -144,15 +145,20 @@ def _operation(name: str, path: str) -> Schema:
     responses: Schema = {"200": {"description": "The answer.", "content": answer}}
     operation: Schema = {"operationId": name, "summary": summary, "tags": [tag], "responses": responses}
     if name in _BODIES or name in BODIES:
-        operation["requestBody"] = {"required": True, "content": _BODIES.get(name) or BODIES[name]}
+        content = _BODIES.get(name) or BODIES[name]
+        operation["requestBody"] = {"required": name not in _MAY_BE_EMPTY, "content": content}
         responses["400"] = _error("The request is not what the signature says.")
+    if name in ("load", "unload"):
+        responses["200"] = {"description": "It is done."}
+        responses["409"] = _error("What serves is not changed by request here, or it is being loaded.")
+        responses["404"] = _error("The repository has no such model.")
     if name in ("predict", "infer"):
         responses["422"] = _error("The model cannot answer one of the rows.")
     if "{version}" in path:
         responses["404"] = _error("There is no such version.")
     if name == "health":
         responses["503"] = {"description": "It starts or stops.", "content": _json(_ref("Health"))}
-    elif name not in ("live", "server", "models", "metrics"):
+    elif name not in ("live", "server", "models", "metrics", "stats", "index", "load", "unload"):
         responses["503"] = _error("Nothing serves yet, too much waits, or the log cannot be written.")
         if name in ("predict", "infer"):
             responses["504"] = _error("Its time was over before it was scored.")
@@ -204,7 +210,14 @@ _ANSWERS: Final[dict[str, tuple[str, str, Schema]]] = {
     "model": ("The model's metadata", "open inference", _json(_ref("Model"))),
     "model_ready": ("Whether the model answers", "open inference", _json(_ref("ModelReady"))),
     "infer": ("Answer tensors", "open inference", _json(_ref("Inferred"))),
+    "stats": ("The figures of every model", "open inference", _json(_ref("Statistics"))),
+    "model_stats": ("The model's figures", "open inference", _json(_ref("Statistics"))),
+    "config": ("The model's configuration", "open inference", _json(_ref("Configuration"))),
+    "index": ("Which models there are", "open inference", _json({"type": "array", "items": _ref("Indexed")})),
+    "load": ("Load a model, or load it again", "open inference", {}),
+    "unload": ("Let go of a model", "open inference", {}),
 }
+_MAY_BE_EMPTY: Final = frozenset({"index", "load", "unload"})
 _BODIES: Final[Mapping[str, Schema]] = {
     "predict": _json(_ref("Predict")),
     "feedback": {
@@ -212,6 +225,9 @@ _BODIES: Final[Mapping[str, Schema]] = {
         "application/x-ndjson": {"schema": {"type": "string", "description": "One label a line."}},
     },
     "infer": _json(_ref("Infer")),
+    "index": _json({"type": "object", "properties": {"ready": {"type": "boolean"}}}),
+    "load": _json(_object({}, {"parameters": _object({})})),
+    "unload": _json(_object({}, {"parameters": _object({}, {"unload_dependents": {"type": "boolean"}})})),
 }
 
 
@@ -280,7 +296,7 @@ def _open_inference(generation: Generation) -> Schema:
     yes = {"type": "boolean"}
     free = {"type": "object"}
     told = _object({"name": _TEXT, "datatype": _TEXT, "shape": {"type": "array", "items": {"type": "integer"}}})
-    names = [column.name for column in generation.reader.columns]
+    names = [column.name for column in generation.reader.columns] + list(generation.matrix or ())[:1]
     tensor = {
         "type": "object",
         "properties": {
@@ -310,6 +326,7 @@ def _open_inference(generation: Generation) -> Schema:
                 "properties": {"type": "object", "additionalProperties": _TEXT},
             }
         ),
+        **_extensions(),
         "Infer": {
             "type": "object",
             "properties": {
@@ -325,4 +342,42 @@ def _open_inference(generation: Generation) -> Schema:
             "properties": {"model_name": _TEXT, "model_version": _TEXT, "id": _TEXT, "outputs": {"type": "array"}},
             "required": ["model_name", "outputs"],
         },
+    }
+
+
+def _extensions() -> Schema:
+    duration = _object({"count": _WHOLE, "ns": _WHOLE})
+    computed = {f"compute_{stage}": duration for stage in ("input", "infer", "output")}
+    ends = dict.fromkeys(("success", "fail", "queue", "cache_hit", "cache_miss"), duration)
+    sizes = {"type": "array", "items": _object({"batch_size": _WHOLE, **computed})}
+    figures = _object(
+        {
+            "name": _TEXT,
+            "version": _TEXT,
+            "last_inference": {**_WHOLE, "description": "Milliseconds since 1970."},
+            "inference_count": {**_WHOLE, "description": "Rows."},
+            "execution_count": {**_WHOLE, "description": "Batches."},
+            "inference_stats": _object(ends | computed),
+            "batch_stats": sizes,
+        }
+    )
+    state = {"enum": ["READY", "UNAVAILABLE", "LOADING"]}
+    whole = {"type": "array", "items": {"type": "integer"}}
+    tensor = _object({"name": _TEXT, "data_type": _TEXT, "dims": whole}, {"optional": {"type": "boolean"}})
+    tensors = {"type": "array", "items": tensor}
+    return {
+        "Statistics": _object({"model_stats": {"type": "array", "items": figures}}),
+        "Indexed": _object({"name": _TEXT, "version": _TEXT, "state": state, "reason": _TEXT}),
+        "Configuration": _object(
+            {
+                "name": _TEXT,
+                "platform": _TEXT,
+                "backend": _TEXT,
+                "version_policy": {"type": "object"},
+                "max_batch_size": _WHOLE,
+                "input": tensors,
+                "output": tensors,
+                "parameters": {"type": "object"},
+            }
+        ),
     }

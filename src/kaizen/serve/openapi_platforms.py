@@ -65,10 +65,10 @@ ANSWERS: Final[dict[str, tuple[str, str, Schema]]] = {
     "score": ("Answer rows", "azure ml", _json({"anyOf": [_NUMBERS, _ref("Predicted")]})),
     "score_options": ("What may be asked", "azure ml", _PLAIN),
     "swagger": ("This document", "azure ml", _json({"type": "object"})),
-    "load": ("Load a model", "sagemaker, several models", _json(_ref("Loaded"))),
+    "add_model": ("Load a model", "sagemaker, several models", _json(_ref("Loaded"))),
     "loaded": ("The models that were loaded", "sagemaker, several models", _json({"type": "object"})),
     "loaded_model": ("Whether a model is loaded", "sagemaker, several models", _json(_ref("Loaded"))),
-    "unload": ("Let go of a model", "sagemaker, several models", _json({"type": "object"})),
+    "remove_model": ("Let go of a model", "sagemaker, several models", _json({"type": "object"})),
     "invoke": ("Answer rows", "sagemaker, several models", _PREDICTED | _FILES),
 }
 _INVOKED: Final[Schema] = _json(_ref("Invocations")) | {
@@ -80,7 +80,7 @@ BODIES: Final[dict[str, Schema]] = {
     "v1_predict": _json(_ref("Instances")),
     "vertex_predict": _json(_ref("Instances")),
     "score": _json(_ref("Score")),
-    "load": _json(_ref("Load")),
+    "add_model": _json(_ref("Load")),
 }
 
 

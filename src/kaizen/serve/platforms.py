@@ -21,7 +21,7 @@ from kaizen.serve.intake import Intake
 from kaizen.serve.invocations import Invocations
 from kaizen.serve.message import Handler
 from kaizen.serve.models import Models
-from kaizen.serve.repository import Repository
+from kaizen.serve.pathloader import PathLoader
 from kaizen.serve.routes import Routes
 from kaizen.serve.sagemaker import MultiModel
 
@@ -37,7 +37,7 @@ class Platforms:
         The endpoints.
     intake
         Takes the rows.
-    repository
+    loader
         Loads models by request; None: nobody may.
     predict_route, health_route
         Paths that Vertex AI chooses; None: it does not.
@@ -47,15 +47,15 @@ class Platforms:
         self,
         models: Models,
         intake: Intake,
-        repository: Repository | None,
+        loader: PathLoader | None,
         *,
         predict_route: str | None = None,
         health_route: str | None = None,
     ) -> None:
         self._instances = Instances(models, intake)
-        self._invocations = Invocations(__version__, models, intake, is_multi_model=repository is not None)
+        self._invocations = Invocations(__version__, models, intake, is_multi_model=loader is not None)
         self._azure = Azure(intake)
-        self._repository = repository
+        self._loader = loader
         self._predict_route = predict_route
         self._health_route = health_route
 
@@ -67,8 +67,8 @@ class Platforms:
         routes.add("POST", "/score", "score", self._azure.score, azure.refusal)
         routes.add("OPTIONS", "/score", "score_options", self._azure.options)
         routes.add("GET", "/swagger.json", "swagger", openapi)
-        if self._repository is not None:
-            self._sagemaker(routes, MultiModel(self._repository, self._invocations.of))
+        if self._loader is not None:
+            self._sagemaker(routes, MultiModel(self._loader, self._invocations.of))
 
     def _mlflow(self, routes: Routes) -> None:
         routes.add("POST", "/invocations", "invocations", self._invocations.of(), invocations.refusal)
@@ -94,8 +94,8 @@ class Platforms:
             routes.add("GET", self._health_route, "vertex_health", self._instances.ready)
 
     def _sagemaker(self, routes: Routes, several: MultiModel) -> None:
-        routes.add("POST", "/models", "load", several.load)
+        routes.add("POST", "/models", "add_model", several.load)
         routes.add("GET", "/models", "loaded", several.models)
         routes.add_pattern("GET", "/models/{model}", "loaded_model", several.model)
-        routes.add_pattern("DELETE", "/models/{model}", "unload", several.unload)
+        routes.add_pattern("DELETE", "/models/{model}", "remove_model", several.unload)
         routes.add_pattern("POST", "/models/{model}/invoke", "invoke", several.invoke, invocations.refusal)

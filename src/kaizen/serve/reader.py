@@ -168,6 +168,9 @@ def explained(err: Exception, known: Sequence[str] = ()) -> RequestError:
     """Return what msgspec found wrong in a body, in our words; `known` are the members it may have."""
     if isinstance(err, RecursionError):
         return RequestError("it nests too deeply", where="body")
+    malformed = _not_json(err)
+    if malformed is not None:
+        return RequestError(f"the body is not JSON: {malformed}")
     what, _, place = str(err).partition(" - at `")
     where = place.rstrip("`").lstrip("$").lstrip(".") or "body"
     what = what.replace("Object missing required field", "it lacks", 1).replace("Object", "it", 1).replace("`", "'")
@@ -175,6 +178,15 @@ def explained(err: Exception, known: Sequence[str] = ()) -> RequestError:
     if unknown is None:
         return RequestError(f"{what[:1].lower()}{what[1:]}", where=where)
     return RequestError(f"unknown member {unknown[1][:64]!r}", where=where, fix=nearest(unknown[1], known))
+
+
+def _not_json(err: Exception) -> str | None:
+    """Return why a body is no JSON, None if it is."""
+    if isinstance(err, UnicodeDecodeError):
+        return "a text in it is not UTF-8"
+    if isinstance(err, msgspec.ValidationError) or not isinstance(err, msgspec.DecodeError):
+        return None
+    return "it ends too early" if "truncated" in str(err) else str(err).removeprefix("JSON is malformed: ")
 
 
 def _row_type(ordered: Sequence[Column], optional: dict[str, None]) -> type[msgspec.Struct] | None:

@@ -1,190 +1,221 @@
-"""Models that come and go by request: loaded from a path of this machine, and let go with their memory.
+"""Which models there are and which of them are loaded; loading and unloading by request, where that is allowed.
 
-load ──▶ its own thread: may this path be read? is there room? load_path ──▶ Models.add: warmed, serves ──▶ done
-unload ──▶ Models.remove ──▶ when nobody holds the model any more ──▶ done
+    POST /v2/repository/models/{model}/load ─▶ Repository.source, in a thread ─▶ Models.bring ─▶ 200 once it serves
+                                    /unload ─▶ Models.remove: what was asked is answered, then the model is gone
 
-Off unless a server is given `load_path`: whoever may load by request chooses what the process reads.
+A project has no repository: what serves there is changed by decisions.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
-import weakref
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Final, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any, Final, Protocol, TypeAlias
+
+import msgspec
 
 from kaizen.core.errors import KaizenError, RequestError, nearest
+from kaizen.serve.message import Handler, Request
 from kaizen.serve.models import EndpointSource, Hosted, Models
+from kaizen.serve.reader import explained
 
 logger = logging.getLogger("kaizen.serve")
 
-LoadPath: TypeAlias = "Callable[[str, Path], EndpointSource]"
-Done: TypeAlias = "Callable[[RequestError | None], None]"
-
-_FORBIDDEN: Final = tuple(map(Path, ("/dev", "/proc", "/sys")))
-_PEAK: Final = 3  # times the bytes of its files that a model needs while it is loaded: file, parsed graph, weights
-_GONE_S: Final = 10.0  # an unloading is answered by then, even if a request still holds the model
-_MEMINFO: Final = Path("/proc/meminfo")
-_GROUPS: Final = (  # limit, use, and what of it is cache, of a container's memory
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
-    tuple(f"/sys/fs/cgroup/memory/memory.{name}" for name in ("limit_in_bytes", "usage_in_bytes", "stat")),
-)
+Then: TypeAlias = "Callable[[KaizenError | None], None]"
+_CLOSED: Final = "models are not loaded or unloaded by request here"
+_OPEN: Final = "kaizen serve PATH --allow-load; in a project what serves is changed by decisions: kaizen loop"
 
 
-class Repository:
-    """Loads and lets go of models; called on the loop, and calls back on it.
+class Repository(Protocol):
+    """The models that may be loaded by name."""
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all, loaded or not."""
+        ...
+
+    def source(self, name: str) -> EndpointSource:
+        """Return a model as it is now; called in a thread. Raise `KaizenError` if it cannot be had."""
+        ...
+
+
+class Catalogue:
+    """The models of a server as the protocol's repository; called on the loop.
 
     Parameters
     ----------
     models
-        Where they serve.
-    load_path
-        Returns a loaded model by the name that it is to have and its path; called in a thread of its own.
-    soon_from_thread, later
-        The loop's `call_soon_threadsafe` and `call_later`.
+        What is loaded.
+    repository
+        What may be; None: nothing is loaded or unloaded by request.
+    thread
+        An executor with one thread, so that one model is read at a time.
+    soon_from_thread
+        The loop's `call_soon_threadsafe`.
     """
 
     def __init__(
         self,
         models: Models,
-        load_path: LoadPath,
+        repository: Repository | None,
+        thread: Executor,
         soon_from_thread: Callable[..., object],
-        later: Callable[..., object],
     ) -> None:
         self._models = models
-        self._load_path = load_path
+        self._repository = repository
+        self._thread = thread
         self._soon_from_thread = soon_from_thread
-        self._later = later
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kaizen-load")
-        self._waiting: dict[str, list[Done]] = {}  # who waits for a model that is being loaded
-        self._paths: dict[str, Path] = {}  # of those that are loaded or being loaded
+        self._failed: dict[str, str] = {}  # why those do not serve that were to be loaded
+        self._loading: set[str] = set()
 
     @property
-    def loaded(self) -> Mapping[str, Path]:
-        """The models that were loaded by request and serve, by name, with their paths."""
-        return {name: path for name, path in sorted(self._paths.items()) if name not in self._waiting}
+    def is_open(self) -> bool:
+        """Whether models are loaded and unloaded by request."""
+        return self._repository is not None
 
-    def load(self, name: str, path: Path, done: Done) -> None:
-        """Load a model; `done` is called once it serves, or with why it does not. Raise a 409 if the name is taken.
+    def index(self, *, ready: bool = False) -> list[dict[str, str]]:
+        """Return every version of every model and its state; only those that answer if `ready`."""
+        told: list[dict[str, str]] = []
+        loaded = {hosted.name: hosted for hosted in self._models}
+        known = () if self._repository is None else self._repository.names()
+        for name in dict.fromkeys([*loaded, *known]):
+            hosted = loaded.get(name)
+            if hosted is not None and hosted.generation is not None:
+                versions = [str(arm.bundle.version) for arm in hosted.generation.arms]
+                told += [_entry(name, version, "READY") for version in versions]
+            elif name in self._loading:
+                told.append(_entry(name, "", "LOADING"))
+            else:
+                told.append(_entry(name, "", "UNAVAILABLE", self._why(name, hosted)))
+        return [entry for entry in told if entry["state"] == "READY"] if ready else told
 
-        Who asks for the same while it is being loaded waits for that.
+    def load(self, name: str, parameters: Mapping[str, Any], then: Then) -> None:
+        """Load a model, or load it again, and call `then` once it serves, or with what is wrong.
+
+        Until then, and if it does not load, what had its name goes on.
         """
-        if name in self._waiting and self._paths[name] == path:
-            self._waiting[name].append(done)
-            return
-        if name in self._paths or any(hosted.name == name for hosted in self._models):
-            raise RequestError(f"model {name[:64]!r} is loaded already", status=409, fix="unload it first")
-        self._paths[name] = path
-        self._waiting[name] = [done]
-        self._thread.submit(self._bring, name, path)
+        repository = self._checked(name)
+        if parameters:
+            raise _refused(max(parameters, key=lambda name: name.startswith("file:")))
+        self._loading.add(name)
+        self._thread.submit(self._load, repository, name, then)
 
-    def unload(self, name: str, done: Callable[[], None]) -> None:
-        """Let go of a model; `done` is called when its memory is free. Raise a 404 if it was not loaded by request."""
-        if name not in self.loaded:
-            what = f"there is no model {name[:64]!r} that was loaded by request"
-            raise RequestError(what, status=404, fix=nearest(name, self.loaded))
-        del self._paths[name]
-        once = _Once(done)
-        self._when_gone(name, once)
-        gc.collect()  # what serves a model refers to itself in circles
-        self._later(_GONE_S, once)
+    def unload(self, name: str, parameters: Mapping[str, Any]) -> None:
+        """Let go of a model; one that is not loaded is let go of already."""
+        self._checked(name)
+        if name in self._loading:
+            raise RequestError("the model is being loaded", where=name, status=409, fix="try again when it serves")
+        for parameter in parameters:
+            if parameter != "unload_dependents":  # nothing depends on another
+                raise _refused(parameter)
+            if not isinstance(parameters[parameter], bool):
+                raise RequestError("expected true or false", where=f"parameters.{parameter}")
+        self._failed.pop(name, None)
+        if any(hosted.name == name for hosted in self._models):
+            self._models.remove(name)
+            logger.info("unloaded endpoint=%s", name)
 
-    def close(self) -> None:
-        """Wait for a load that is under way."""
-        self._thread.shutdown(cancel_futures=True)
+    def _why(self, name: str, hosted: Hosted | None) -> str:
+        if hosted is None:
+            return self._failed.get(name, "unloaded")
+        return hosted.swap.problem or "no revision serves yet"
 
-    # Inside
+    def _checked(self, name: str) -> Repository:
+        repository = self._repository
+        if repository is None:
+            raise RequestError(_CLOSED, status=409, fix=_OPEN)
+        if name not in repository.names():
+            what = f"there is no model {name[:64]!r} in the repository"
+            raise RequestError(what, status=404, fix=nearest(name, repository.names()))
+        return repository
 
-    def _when_gone(self, name: str, once: _Once) -> None:
-        hosted = self._models.get(name)
-        self._models.remove(name)
-        if hosted.generation is None:
-            once()
-            return
-        gone = weakref.finalize(hosted.generation.arms[0].model, self._soon_from_thread, once)
-        gone.atexit = False
-
-    def _bring(self, name: str, path: Path) -> None:
+    def _load(self, repository: Repository, name: str, then: Then) -> None:
+        """Read the model; in the thread."""
         try:
-            _check(path)
-            source = self._load_path(name, path)
-        except RequestError as err:
-            self._soon_from_thread(self._end, name, err)
-        except Exception as err:  # whatever a foreign model does while it loads, it is no reason to stop
-            self._soon_from_thread(self._end, name, _unfit(name, err))
-        else:
-            self._models.add(source, self._added)
+            source = repository.source(name)
+            self._models.bring(source, lambda hosted: self._tell(name, hosted.swap.problem, then))
+        except Exception as err:  # whatever a file does when it is read, whoever asked is answered
+            if not isinstance(err, KaizenError):
+                logger.exception("not loaded endpoint=%s", name)
+            told = str(err) if isinstance(err, KaizenError) else "an error inside the server; its log says more"
+            self._tell(name, told, then)
 
-    def _added(self, hosted: Hosted) -> None:
-        self._soon_from_thread(self._settled, hosted)
+    def _tell(self, name: str, problem: str, then: Then) -> None:
+        self._soon_from_thread(self._done, name, problem, then)
 
-    def _settled(self, hosted: Hosted) -> None:
-        if hosted.generation is not None:
-            self._end(hosted.name, None)
+    def _done(self, name: str, problem: str, then: Then) -> None:
+        self._loading.discard(name)
+        if not problem:
+            self._failed.pop(name, None)
+            then(None)
             return
-        self._models.remove(hosted.name)
-        problem = hosted.swap.problem
-        status = 507 if "MemoryError" in problem else 400
-        self._end(hosted.name, RequestError(f"model {hosted.name!r} does not serve: {problem}", status=status))
-
-    def _end(self, name: str, error: RequestError | None) -> None:
-        if error is not None:
-            del self._paths[name]
-        for done in self._waiting.pop(name):
-            done(error)
+        self._failed[name] = problem
+        logger.error("not loaded endpoint=%s problem=%s", name, problem)
+        then(RequestError(f"the model cannot be loaded: {problem}", where=name, status=400))
 
 
-class _Once:
-    """Calls a function the first time that it is called."""
+class RepositoryRoutes:
+    """Answers the routes below ``/v2/repository``."""
 
-    def __init__(self, done: Callable[[], None]) -> None:
-        self._done: Callable[[], None] | None = done
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
 
-    def __call__(self) -> None:
-        done, self._done = self._done, None
-        if done is not None:
-            done()
+    def index(self, request: Request) -> None:
+        """POST /v2/repository/index; the body may be empty."""
+        ready = _object(request).get("ready", False)
+        if not isinstance(ready, bool):
+            raise RequestError("expected true or false", where="ready")
+        request.reply(msgspec.json.encode(self._catalogue.index(ready=ready)))
 
+    def load(self, model: str) -> Handler:
+        """POST /v2/repository/models/{model}/load."""
 
-def _check(path: Path) -> None:
-    """Raise a 400 if this path may not be read, and a 507 if what is there would not fit in memory."""
-    real = path.resolve()
-    if not path.is_absolute() or any(root in (each, *each.parents) for root in _FORBIDDEN for each in (path, real)):
-        raise RequestError("models are not loaded from there", where=str(path)[:256], fix="name an absolute path")
-    if not real.exists():
-        raise RequestError("there is no such file or folder", where=str(path)[:256])
-    files = [real] if real.is_file() else [each for each in real.rglob("*") if each.is_file()]
-    needed, room = _PEAK * sum(each.stat().st_size for each in files), available_bytes()
-    if needed > room:
-        what = f"loading this model may need {needed >> 20} MiB, and {room >> 20} MiB are free"
-        raise RequestError(what, status=507, fix="unload another first")
+        def handle(request: Request) -> None:
+            self._catalogue.load(model, _parameters(request), lambda error: _answer(request, error))
 
+        return handle
 
-def _unfit(name: str, err: Exception) -> RequestError:
-    if isinstance(err, MemoryError):
-        return RequestError(f"there is not enough memory for model {name[:64]!r}", status=507, fix="unload another")
-    if isinstance(err, KaizenError):
-        return RequestError(err.what, where=err.where, fix=err.fix)
-    logger.error("not loaded model=%s", name, exc_info=err)
-    return RequestError(f"model {name[:64]!r} cannot be loaded: {type(err).__name__}; the server's log says more")
+    def unload(self, model: str) -> Handler:
+        """POST /v2/repository/models/{model}/unload."""
+
+        def handle(request: Request) -> None:
+            self._catalogue.unload(model, _parameters(request))
+            _answer(request, None)
+
+        return handle
 
 
-def available_bytes() -> int:
-    """Return how much memory is free for this process, in bytes: of the machine and of its container."""
-    free = [_container(*map(Path, group)) for group in _GROUPS if Path(group[0]).exists()]
-    if _MEMINFO.exists():
-        told = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
-        free.append(int(told["MemAvailable"].split()[0]) << 10)
-    return min(free, default=1 << 62)
+def _answer(request: Request, error: KaizenError | None) -> None:
+    if error is None:
+        request.reply(b"")
+    else:
+        request.refuse(error)
 
 
-def _container(limit: Path, use: Path, stat: Path) -> int:
-    told = limit.read_text().strip()
-    if told == "max":
-        return 1 << 62
-    counts = dict(line.split() for line in stat.read_text().splitlines())
-    cache = int(counts.get("total_inactive_file", counts.get("inactive_file", 0)))
-    return max(0, int(told) - int(use.read_text()) + cache)
+def _entry(name: str, version: str, state: str, reason: str = "") -> dict[str, str]:
+    return {"name": name, "version": version, "state": state, "reason": reason}
+
+
+def _refused(parameter: str) -> RequestError:
+    where = f"parameters.{parameter[:64]}"
+    if parameter.startswith("file:"):
+        return RequestError("no model is taken by upload: a file proves nothing of where it comes from", where=where)
+    if parameter == "config":
+        return RequestError("a model's configuration is its signature, which is not changed here", where=where)
+    return RequestError("unknown parameter", where=where)
+
+
+def _object(request: Request) -> dict[str, Any]:
+    if not request.body.strip():
+        return {}
+    try:
+        return msgspec.json.decode(request.body, type=dict[str, Any])
+    except (msgspec.MsgspecError, ValueError, RecursionError) as err:
+        raise explained(err) from err
+
+
+def _parameters(request: Request) -> dict[str, Any]:
+    parameters = _object(request).get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise RequestError("expected an object", where="parameters")
+    return parameters

@@ -19,8 +19,8 @@ import msgspec
 
 from kaizen.core.errors import RequestError, nearest
 from kaizen.serve.message import Handler, Request
+from kaizen.serve.pathloader import PathLoader
 from kaizen.serve.reader import explained
-from kaizen.serve.repository import Repository
 
 _PAGE: Final = 100  # models
 
@@ -35,14 +35,14 @@ class MultiModel:
 
     Parameters
     ----------
-    repository
+    loader
         Loads and lets go of models.
     invoke
         Returns what answers rows for a model's name.
     """
 
-    def __init__(self, repository: Repository, invoke: Callable[[str], Handler]) -> None:
-        self._repository = repository
+    def __init__(self, loader: PathLoader, invoke: Callable[[str], Handler]) -> None:
+        self._loader = loader
         self.invoke = invoke
         self._decoder = msgspec.json.Decoder(_Load)
 
@@ -61,13 +61,13 @@ class MultiModel:
                 return
             _send(request, _told(asked.model_name, Path(asked.url)))
 
-        self._repository.load(asked.model_name, Path(asked.url), done)
+        self._loader.load(asked.model_name, Path(asked.url), done)
 
     def models(self, request: Request) -> None:
         """GET /models[?next_page_token=…]; the token is the last name of the page before."""
         query = parse_qs(request.head.query.decode("latin-1"))
         after = query.get("next_page_token", [""])[0]
-        rest = [(name, path) for name, path in self._repository.loaded.items() if name > after]
+        rest = [(name, path) for name, path in self._loader.loaded.items() if name > after]
         body: dict[str, Any] = {"models": [_told(name, path) for name, path in rest[:_PAGE]]}
         if len(rest) > _PAGE:
             body["nextPageToken"] = rest[_PAGE - 1][0]
@@ -77,7 +77,7 @@ class MultiModel:
         """GET /models/{model}."""
 
         def handle(request: Request) -> None:
-            loaded = self._repository.loaded
+            loaded = self._loader.loaded
             if model not in loaded:
                 raise RequestError(f"there is no model {model[:64]!r}", status=404, fix=nearest(model, loaded))
             _send(request, _told(model, loaded[model]))
@@ -86,7 +86,7 @@ class MultiModel:
 
     def unload(self, model: str) -> Handler:
         """DELETE /models/{model}."""
-        return lambda request: self._repository.unload(model, lambda: _send(request, {}))
+        return lambda request: self._loader.unload(model, lambda: _send(request, {}))
 
 
 def _told(name: str, path: Path) -> dict[str, str]:

@@ -32,6 +32,13 @@ ROUTES: Final[Mapping[str, Scope]] = {
     "model": "read",
     "model_ready": "read",
     "metrics": "metrics",
+    "stats": "metrics",
+    "model_stats": "metrics",
+    "config": "read",
+    "index": "read",
+    "load": "admin",
+    "unload": "admin",
+    "unsupported": "read",
     "docs": "open",  # without a row in it where callers are asked who they are: the page asks for the key
     "health": "open",
     "live": "open",
@@ -51,8 +58,8 @@ ROUTES: Final[Mapping[str, Scope]] = {
     "swagger": "read",
     "loaded": "read",
     "loaded_model": "read",
-    "load": "admin",
-    "unload": "admin",
+    "add_model": "admin",
+    "remove_model": "admin",
     "ping": "open",
     "mlflow_health": "open",
     "vertex_health": "open",
@@ -65,13 +72,24 @@ ROUTES: Final[Mapping[str, Scope]] = {
     "ServerMetadata": "read",
     "ModelMetadata": "read",
     "ModelReady": "read",
+    "ModelConfig": "read",
     "ModelStatistics": "metrics",
+    "ModelStreamInfer": "predict",
     "RepositoryIndex": "read",
     "RepositoryModelLoad": "admin",
     "RepositoryModelUnload": "admin",
     "ServerLive": "open",
     "ServerReady": "open",
     "Check": "open",
+    "Watch": "open",
+    # calls that are not there, and say so
+    "TraceSetting": "read",
+    "LogSettings": "read",
+    **{
+        f"{kind}SharedMemory{verb}": "read"
+        for kind in ("System", "Cuda")
+        for verb in ("Status", "Register", "Unregister")
+    },
 }
 
 

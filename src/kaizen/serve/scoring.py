@@ -164,15 +164,14 @@ class Scoring:
             _show(live)
         stages = live[0].key.stages or self._stages(live[0])
         if isinstance(scored, Exception):
-            stages.failures += len(live)
-            _fail(live, scored if isinstance(scored, DeadlineError) else _refusal(live[0], scored))
+            _fail(stages, live, scored if isinstance(scored, DeadlineError) else _refusal(live[0], scored))
             return
         feeds, outputs, marks = scored
         try:
             batch = self._logged(live, feeds, outputs)
         except Exception as err:  # whatever it is, nothing may be answered that is not logged
             logger.error("not logged rows=%d error=%s", len(outputs), err)  # noqa: TRY400 (a full disk needs no traceback)
-            self._not_logged(live, err)
+            self._not_logged(stages, live, err)
             return
 
         is_bulk = live[0].call.lane == BULK
@@ -184,19 +183,17 @@ class Scoring:
             if self.is_watched:
                 _note(live, batch, marks, safe_ns)
             if error is not None:
-                self._not_logged(live, error)
+                self._not_logged(stages, live, error)
                 return
             _settle(live, outputs)
-            asked_ns = sum([part.call.request.arrived_ns for part in live])
-            stages.observe(len(live), len(outputs), asked_ns, marks, safe_ns, time.perf_counter_ns())
+            _count(stages, live, len(outputs), marks, safe_ns)
             self._shadow(live[0].key, feeds, batch)
 
         self._commit.after(answer)
 
-    def _not_logged(self, parts: list[Part], err: Exception) -> None:
+    def _not_logged(self, stages: Stages, parts: list[Part], err: Exception) -> None:
         self.log_failures += 1
-        self._stages(parts[0]).failures += len(parts)
-        _fail(parts, RequestError(f"nothing was answered, for it could not be logged: {err}", status=503))
+        _fail(stages, parts, RequestError(f"nothing was answered, for it could not be logged: {err}", status=503))
 
     def _stages(self, part: Part) -> Stages:
         """Return the figures of the version that answers this, which stay when a revision goes."""
@@ -343,7 +340,18 @@ def _settle(parts: list[Part], outputs: list[float]) -> None:
         call.settle()
 
 
-def _fail(parts: list[Part], error: KaizenError) -> None:
+def _count(stages: Stages, parts: list[Part], rows: int, marks: Marks, safe_ns: int) -> None:
+    """Count a batch that was answered, and the requests that it ended."""
+    now_ns = time.perf_counter_ns()
+    stages.observe(len(parts), rows, sum([part.call.request.arrived_ns for part in parts]), marks, safe_ns, now_ns)
+    calls = [part.call for part in parts]
+    ended = [call.request.arrived_ns for call in calls if not call.pending and call.error is None]
+    stages.answer(len(ended), sum(ended), now_ns)
+
+
+def _fail(stages: Stages, parts: list[Part], error: KaizenError) -> None:
+    fresh = [part.call.request.arrived_ns for part in parts if part.call.error is None]
+    stages.fail(len(fresh), sum(fresh), time.perf_counter_ns())
     for part in parts:
         part.call.fail(error)
 

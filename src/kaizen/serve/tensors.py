@@ -2,13 +2,14 @@
 
 | column           | datatype told | also accepted                        | missing                       |
 |------------------|---------------|--------------------------------------|-------------------------------|
-| number           | FP64          | FP32, FP16 (binary), INT*, UINT*, BOOL | NaN; null in JSON           |
+| number           | FP64          | FP32, FP16, BF16 (binary), INT*, UINT*, BOOL | NaN; null in JSON     |
 | boolean          | BOOL          | FP64, FP32, INT*, UINT* of 0 and 1   | NaN (FP64, FP32); null        |
 | time             | INT64 (microseconds since 1970, UTC) | BYTES (ISO 8601) | smallest int64; ""; null |
 | category, text   | BYTES         |                                      | ""; null                      |
 
 Binary data is little-endian and row-major; BYTES is a little-endian uint32 length and the bytes, repeated
-(Triton's binary tensor data extension).
+(Triton's binary tensor data extension). A column is (rows,) or (rows, 1); a model of one matrix also takes all of
+its columns side by side, (rows, columns).
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ _DTYPES: Final[Mapping[str, str]] = {
     "FP16": "<f2",
     "FP32": "<f4",
     "FP64": "<f8",
+    "BF16": "<u2",  # the upper half of an FP32
 }
+_BINARY_ONLY: Final = ("FP16", "BF16")
 
 
 class Tensor(msgspec.Struct):
@@ -68,12 +71,25 @@ def column_of(tensor: Tensor, column: Column, rows: int, binary: memoryview | No
     if tensor.shape not in ([rows], [rows, 1]):
         raise RequestError(f"expected shape [{rows}], got {tensor.shape}", where=where)
     _check_datatype(tensor, column, where)
-    values = _from_json(tensor, rows, where) if binary is None else _from_binary(tensor, rows, binary, where)
-    if GROUP[column.type] == "numbers":
-        return _numbers(values, column, where)
-    if column.type == "time":
-        return _times(values, where)
-    return _strings(values, where)
+    values = _from_json(tensor, rows, 1, where) if binary is None else _from_binary(tensor, rows, binary, where)
+    if column.type == "boolean":
+        return _truths(_numbers(values, where), where)
+    return _converted(values, GROUP[column.type], where)
+
+
+def matrix_of(tensor: Tensor, columns: Sequence[Column], rows: int, binary: memoryview | None) -> NDArray[Any]:
+    """Return the values of columns of one group, (rows, columns), from one tensor; errors as of `column_of`."""
+    where, width = f"inputs[{tensor.name}]", len(columns)
+    if tensor.shape != [rows, width] and (width > 1 or tensor.shape != [rows]):
+        raise RequestError(f"expected shape [{rows}, {width}], got {tensor.shape}", where=where)
+    _check_datatype(tensor, columns[0], where)
+    size = rows * width
+    values = _from_json(tensor, rows, width, where) if binary is None else _from_binary(tensor, size, binary, where)
+    matrix = _converted(values, GROUP[columns[0].type], where).reshape(rows, width)
+    for place, column in enumerate(columns):
+        if column.type == "boolean":
+            _truths(matrix[:, place], f"{where}[{column.name}]")
+    return matrix
 
 
 def output(name: str, datatype: str, values: Sequence[Any], *, binary: bool) -> tuple[dict[str, Any], bytes]:
@@ -114,7 +130,8 @@ def _from_binary(tensor: Tensor, rows: int, data: memoryview, where: str) -> lis
     if len(data) != rows * dtype.itemsize:
         what = f"expected {rows * dtype.itemsize} bytes of {tensor.datatype}, got {len(data)}"
         raise RequestError(what, where=where)
-    return np.frombuffer(data, dtype)
+    values = np.frombuffer(data, dtype)
+    return (values.astype(np.uint32) << 16).view(np.float32) if tensor.datatype == "BF16" else values
 
 
 def _split(data: memoryview, rows: int, where: str) -> list[str]:
@@ -137,20 +154,29 @@ def _split(data: memoryview, rows: int, where: str) -> list[str]:
     return values
 
 
-def _from_json(tensor: Tensor, rows: int, where: str) -> list[Any]:
+def _from_json(tensor: Tensor, rows: int, width: int, where: str) -> list[Any]:
     data = tensor.data
+    if tensor.datatype in _BINARY_ONLY:
+        raise RequestError(f"{tensor.datatype} has no form in JSON", where=where, fix="send it as binary data")
     if not isinstance(data, list):
         raise RequestError("expected a list of data", where=f"{where}.data")
-    if data and isinstance(data[0], list):  # nested: (rows, 1)
-        if not all(isinstance(value, list) and len(value) == 1 for value in data):
-            raise RequestError("expected one value a row", where=f"{where}.data")
-        data = [value[0] for value in data]
-    if len(data) != rows:
-        raise RequestError(f"expected {rows} values, got {len(data)}", where=f"{where}.data")
+    if data and isinstance(data[0], list):  # nested: (rows, width)
+        if not all(isinstance(row, list) and len(row) == width for row in data):
+            what = "one value a row" if width == 1 else f"{width} values a row"
+            raise RequestError(f"expected {what}", where=f"{where}.data")
+        data = [value for row in data for value in row]
+    if len(data) != rows * width:
+        raise RequestError(f"expected {rows * width} values, got {len(data)}", where=f"{where}.data")
     return data
 
 
-def _numbers(values: list[Any] | NDArray[Any], column: Column, where: str) -> NDArray[np.float64]:
+def _converted(values: list[Any] | NDArray[Any], group: str, where: str) -> NDArray[Any]:
+    if group == "numbers":
+        return _numbers(values, where)
+    return _times(values, where) if group == "times" else _strings(values, where)
+
+
+def _numbers(values: list[Any] | NDArray[Any], where: str) -> NDArray[np.float64]:
     if isinstance(values, list) and not _NUMBERS.issuperset(map(type, values)):
         row = next(row for row, value in enumerate(values) if type(value) not in _NUMBERS)
         raise RequestError("expected a number or null", where=f"{where}.data[{row}]")
@@ -161,10 +187,13 @@ def _numbers(values: list[Any] | NDArray[Any], column: Column, where: str) -> ND
     if np.isinf(numbers).any():
         row = int(np.isinf(numbers).argmax())
         raise RequestError("expected a finite number or NaN", where=f"{where}.data[{row}]")
-    if column.type == "boolean":
-        wrong = ~(np.isnan(numbers) | (numbers == 0) | (numbers == 1))
-        if wrong.any():
-            raise RequestError("expected true or false", where=f"{where}.data[{int(wrong.argmax())}]")
+    return numbers
+
+
+def _truths(numbers: NDArray[np.float64], where: str) -> NDArray[np.float64]:
+    wrong = ~(np.isnan(numbers) | (numbers == 0) | (numbers == 1))
+    if wrong.any():
+        raise RequestError("expected true or false", where=f"{where}.data[{int(wrong.argmax())}]")
     return numbers
 
 
