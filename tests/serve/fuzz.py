@@ -17,7 +17,8 @@ from kaizen.serve.aside import Aside
 from kaizen.serve.commit import Commit
 from kaizen.serve.feedback import Feedback
 from kaizen.serve.generation import Generation
-from kaizen.serve.http import Connection, Limits, Listener
+from kaizen.serve.http import Connection
+from kaizen.serve.listener import Limits, Listener
 from kaizen.serve.message import Head, Request, Route
 from kaizen.serve.models import EndpointSource, Models
 from kaizen.serve.nolog import NoLog

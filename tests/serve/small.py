@@ -34,7 +34,7 @@ from kaizen.core.records import Arm, Bundle, Column, Endpoint, Seen
 from kaizen.core.serving import ServeSection
 from kaizen.serve.app import Server
 from kaizen.serve.commit import Durability
-from kaizen.serve.http import Limits
+from kaizen.serve.listener import Limits
 from kaizen.serve.models import EndpointSource
 from kaizen.serve.seat import Seat
 from kaizen.serve.security import guard_of, tls_of

@@ -99,8 +99,8 @@ def test_mlflow_invocations_answers_415_in_plain_text(server: Process, content_t
     [
         ([ROW], "got a list"),
         (3, "got no object"),
-        (b"{", "truncated"),
-        (b"", "truncated"),
+        (b"{", "ends too early"),
+        (b"", "ends too early"),
         ({}, "there is nothing"),
         ({"messages": []}, "there is 'messages'"),
         ({"inputs": [ROW], "instances": [ROW]}, "got instances and inputs"),

@@ -118,7 +118,7 @@ def command(
     from kaizen.core.project import STATE_FOLDER
     from kaizen.core.sizes import size_bytes
     from kaizen.serve.app import Server
-    from kaizen.serve.http import Limits
+    from kaizen.serve.listener import Limits
     from kaizen.serve.security import guard_of, is_open_to_strangers, tls_of
     from kaizen.serve.telemetry import Telemetry
 

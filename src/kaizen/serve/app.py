@@ -22,9 +22,10 @@ from kaizen.serve.commit import Commit, Durability
 from kaizen.serve.feedback import Feedback
 from kaizen.serve.guard import Guard
 from kaizen.serve.health import Health
-from kaizen.serve.http import Connection, Limits, Listener
+from kaizen.serve.http import Connection
 from kaizen.serve.intake import Intake
 from kaizen.serve.listen import Door, cannot_listen
+from kaizen.serve.listener import Limits, Listener
 from kaizen.serve.message import Request
 from kaizen.serve.metrics import Metrics
 from kaizen.serve.models import EndpointSource, Models

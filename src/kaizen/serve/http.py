@@ -14,17 +14,15 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Final, cast
 from urllib.parse import unquote
 
 import httptools
-import msgspec
 
 from kaizen.core.errors import RequestError
 from kaizen.serve.compression import LONG_BYTES, WORTH_BYTES, compressed, inflated
-from kaizen.serve.guard import Guard
-from kaizen.serve.message import HUNG_UP, JSON, Head, Peer, Request, Route, Watch, error_body, response
+from kaizen.serve.listener import Listener
+from kaizen.serve.message import HUNG_UP, JSON, Head, Peer, Request, response
 from kaizen.serve.tracecontext import Trace, joined, taken_from, without_trace
 
 logger = logging.getLogger("kaizen.serve")
@@ -33,74 +31,6 @@ _IDENTITIES: Final = frozenset({b"x-ms-client-request-id", b"x-amzn-sagemaker-in
 _SMALL_BYTES: Final = 64 << 10
 _UNSIZED: Final = frozenset({b"transfer-encoding", b"expect"})
 _TRACE: Final = re.compile(rb"(?i)\ntrace(parent|state)")
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one client may ask of the process."""
-
-    body_bytes: int = 64 << 20
-    head_bytes: int = 32 << 10
-    headers: int = 100
-    head_s: int = 10  # for a whole head
-    idle_s: int = 75  # between requests; for an answer to be read
-    body_bytes_per_s: int = 16 << 10  # slower than this, after `head_s`, is too slow
-    buffered_bytes: int = 512 << 20  # half-sent bodies of all connections together
-    connections: int = 10_000
-    pipelined: int = 256  # requests of one connection that wait for their answers
-
-
-class Listener:
-    """The connections of one server, and what they share.
-
-    Parameters
-    ----------
-    resolve
-        Gives the route of a method and a path; called once for each distinct head.
-    limits
-        What one client may ask.
-    guard
-        Who may ask it; None: everybody.
-    watch
-        Who is told of each answer.
-    """
-
-    def __init__(
-        self,
-        resolve: Callable[[str, str], Route],
-        limits: Limits,
-        guard: Guard | None = None,
-        watch: Watch | None = None,
-    ) -> None:
-        self.resolve = resolve
-        self.limits = limits
-        self.guard = guard
-        self.watch = watch
-        self.connections: set[Connection] = set()
-        self.heads: dict[bytes, Head] = {}
-        self.broken = Route("broken", _refuse_broken)
-        self.buffered_bytes = 0
-        self.waiting = 0  # requests without an answer yet
-        self.draining = False
-        self.tick()
-
-    def tick(self) -> None:
-        """Do what is due once a second: the date, and the time-outs."""
-        self.date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()
-        self.prefix = b"HTTP/1.1 200 OK\r\ndate: %b\r\ncontent-type: application/json\r\n" % self.date
-        for connection in tuple(self.connections):
-            connection.tick()
-
-    def drain(self) -> None:
-        """Answer what is here, take nothing more: each connection closes behind its last answer."""
-        self.draining = True
-        for connection in tuple(self.connections):
-            connection.close_if_quiet()
-
-    def remember(self, raw: bytes, head: Head) -> None:
-        """Keep a parsed head for the next request with the same bytes."""
-        if len(self.heads) >= 1024:
-            self.heads.clear()
-        self.heads[raw] = head
 
 
 class Connection(asyncio.Protocol):
@@ -433,7 +363,3 @@ def _peer(transport: asyncio.BaseTransport) -> Peer:
     address = transport.get_extra_info("peername")
     host, port = (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
     return Peer(host, port, transport.get_extra_info("sslcontext") is not None)
-
-
-def _refuse_broken(request: Request) -> None:
-    request.reply(error_body(RequestError("not a request")), status=400)

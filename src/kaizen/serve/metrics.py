@@ -15,8 +15,8 @@ from kaizen.serve.aliases import Version, cumulative, of_kserve, of_triton
 from kaizen.serve.commit import Commit
 from kaizen.serve.feedback import Feedback
 from kaizen.serve.generation import Generation
-from kaizen.serve.http import Listener
 from kaizen.serve.lanes import NAMES
+from kaizen.serve.listener import Listener
 from kaizen.serve.message import Request, Route
 from kaizen.serve.models import Models
 from kaizen.serve.scoring import Scoring

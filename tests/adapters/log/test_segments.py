@@ -239,8 +239,9 @@ def test_kill_9_of_writers_at_the_same_time_loses_no_acknowledged_row(tmp_path):
         command = [sys.executable, "-c", WRITER, tmp_path]
         names = [f"{turn}{letter}" for letter in "abc"]
         writers = [subprocess.Popen([*command, name], stdout=subprocess.PIPE) for name in names]
-        for name, writer in zip(names, writers, strict=True):
-            lines = [writer.stdout.readline() for _ in range(rng.randrange(1, 80))]
+        begun = [writer.stdout.readline() for writer in writers]  # all of them, before the first is killed
+        for name, writer, first in zip(names, writers, begun, strict=True):
+            lines = [first, *(writer.stdout.readline() for _ in range(rng.randrange(80)))]
             writer.kill()
             lines += [line for line in writer.stdout if line.endswith(b"\n")]
             writer.communicate()
