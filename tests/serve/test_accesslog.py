@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -199,3 +201,17 @@ def test_several_workers_share_a_file(launch: Callable[..., Process]) -> None:
     wait_until(lambda: figures(server)[key] >= 40)  # each worker tells of itself once a second
     told = [line for line in lines(server) if line["path"] == "/v2"]
     assert len(told) == 40
+
+
+def test_who_hangs_up_before_the_answer_is_told_of_once(launch: Callable[..., Process]) -> None:
+    server = launch(endpoint(1, Arm("slow-1", "champion", 1.0)), SERVE=ON)
+    body = json.dumps({"rows": [ROW] * 1500}).encode()
+    head = b"POST /v1/predict HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as stream:
+        stream.sendall(head + body)
+        wait_until(lambda: figures(server)["kaizen_requests_waiting"] == 2)  # with the one that asks
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # its end is a reset
+    wait_until(lambda: figures(server)["kaizen_requests_waiting"] == 1)
+    server.ask("POST", "/v1/predict", {"rows": [ROW]})
+    told = [line for line in lines(server) if line["route"] == "predict"]
+    assert [line["status"] for line in told] == [499, 200]

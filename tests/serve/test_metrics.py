@@ -10,6 +10,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from kaizen.core.records import Arm
+from kaizen.serve.scopes import ROUTES
 from kaizen.serve.stages import NAMES
 from tests.serve.conftest import ROOT, Process
 from tests.serve.small import ROW, endpoint, publish
@@ -97,6 +98,24 @@ def test_figures_of_a_version_stay_when_a_revision_goes(launch: Callable[..., Pr
     publish(server.folder, endpoint(2, Arm("sum-1", "champion", 0.5), Arm("sum-2", "challenger", 0.5)))
     server.wait_for(lambda health: health["revision"] == 2)
     assert figures(server)["nv_inference_count|model=small|version=1"] == 1
+
+
+def test_predictions_by_other_platforms_routes_count_too(launch: Callable[..., Process]) -> None:
+    server = launch()
+    assert server.ask("POST", "/invocations", {"dataframe_records": [ROW]}, content_type="application/json")[0] == 200
+    assert server.ask("POST", "/invocations", b"{", content_type="application/json")[0] == 400
+    found = figures(server)
+    assert found["nv_inference_request_success|model=small|version=1"] == 1
+    assert found["nv_inference_request_failure|model=small|version=1"] == 1
+    assert found["request_predict_seconds_count|model_name=small"] == 2
+
+
+def test_the_dashboard_shows_every_route_that_predicts() -> None:
+    shown = re.search(r'route=~\\"([a-z0-9_|]+)\\"}\[1m\]\)\)\)', DASHBOARD.read_text())
+    assert shown is not None
+    over_grpc = {"ModelInfer", "ModelStreamInfer"}  # both count as grpc_infer
+    served = {name for name, scope in ROUTES.items() if scope == "predict"} - over_grpc
+    assert set(shown[1].split("|")) == served
 
 
 def test_calls_over_grpc_count_as_predictions(launch: Callable[..., Process]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaizen.serve.tracecontext import joined, parent_of, state_of, taken_from, without_trace
+from kaizen.serve.tracecontext import is_left_out, joined, parent_of, state_of, taken_from, without_trace
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -21,6 +21,21 @@ def test_a_parent_is_read() -> None:
         False,
         True,
     ]
+
+
+def test_what_is_not_sampled_is_known_at_once() -> None:
+    assert [
+        flags
+        for flags in ("00", "01", "02", "03", "0a", "0b", "fe")
+        if is_left_out(f"00-{TRACE}-{SPAN}-{flags}".encode())
+    ] == ["00", "02", "0a", "fe"]
+    for value in (
+        f"00-{'0' * 32}-{SPAN}-00",
+        f"00-{TRACE}-{'0' * 16}-00",
+        f"cc-{TRACE}-{SPAN}-00",
+        f"00-{TRACE}-{SPAN}-00-",
+    ):
+        assert not is_left_out(value.encode())
 
 
 def test_a_later_version_is_read_as_far_as_it_is_known() -> None:

@@ -26,7 +26,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from kaizen.serve.message import Route
 from kaizen.serve.stages import NAMES, Stages
 
-PREDICTING: Final = frozenset({"predict", "infer", "grpc_infer"})
 _COUNTED: Final = (
     ("nv_inference_request_success", "Requests answered.", lambda stages: stages.answered),
     ("nv_inference_count", "Rows scored.", lambda stages: stages.rows),
@@ -64,7 +63,7 @@ def of_kserve(versions: Mapping[Version, Stages], routes: Sequence[Route]) -> It
         spent = [sum(figures) / 1e9 for figures in zip(*(stages.spent_ns for stages in own), strict=True)]
         before.add_metric([name], cumulative(_summed(stages.before for stages in own), 1e-6), spent[1])
         after.add_metric([name], cumulative(_summed(stages.after for stages in own), 1e-6), spent[3] + spent[4])
-        counts = [route.counts for route in routes if route.name in PREDICTING]
+        counts = [route.counts for route in routes if route.scope == "predict"]
         if counts:
             spent_s = sum(each.spent_us for each in counts) / 1e6
             whole.add_metric([name], cumulative(_summed(each.buckets for each in counts), 1e-6), spent_s)

@@ -22,7 +22,7 @@ import httptools
 from kaizen.core.errors import RequestError
 from kaizen.serve.compression import LONG_BYTES, WORTH_BYTES, compressed, inflated
 from kaizen.serve.listener import Listener
-from kaizen.serve.message import JSON, Head, Peer, Request, response
+from kaizen.serve.message import HUNG_UP, JSON, Head, Peer, Request, response
 from kaizen.serve.tracecontext import Trace, joined, taken_from, without_trace
 
 logger = logging.getLogger("kaizen.serve")
@@ -81,6 +81,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's signature)
         """Forget the client; answers that are still due go nowhere."""
         self.lost = True
+        if self.watch is not None:
+            for request in self._queue:
+                if request.answer is None:
+                    self.watch(request, HUNG_UP, 0)
         self._listener.connections.discard(self)
         self._listener.waiting -= len(self._queue)
         self._listener.buffered_bytes -= self._body_bytes

@@ -37,6 +37,7 @@ REASONS: Final[Mapping[int, bytes]] = {
     504: b"Gateway Timeout",
     507: b"Insufficient Storage",
 }
+HUNG_UP: Final = 499  # nobody is there to take the answer: told to who watches, never sent
 JSON: Final = b"application/json"
 # What a client sends with a request to find again in its answer, and the line there.
 _ECHOED: Final = (
@@ -170,7 +171,7 @@ class Request:
             extra += head.echo
         connection = self.connection
         connection.answer(self, status, body, content_type, extra)
-        if connection.watch is not None:
+        if connection.watch is not None and not connection.lost:  # which has been told already
             connection.watch(self, status, len(body))
 
     def refuse(self, error: KaizenError, *, extra: bytes = b"") -> None:

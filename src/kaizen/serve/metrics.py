@@ -11,7 +11,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from kaizen.serve.aliases import PREDICTING, Version, cumulative, of_kserve, of_triton
+from kaizen.serve.aliases import Version, cumulative, of_kserve, of_triton
 from kaizen.serve.commit import Commit
 from kaizen.serve.feedback import Feedback
 from kaizen.serve.generation import Generation
@@ -181,7 +181,7 @@ class Metrics:
                 seconds.add_metric([*version, name], spent_ns / 1e9)
         yield seconds
         alone = self._routes if len(self._models) == 1 else ()
-        predicting = [route.counts.statuses for route in alone if route.name in PREDICTING]
+        predicting = [route.counts.statuses for route in alone if route.scope == "predict"]
         failed = sum(sum(statuses.values()) - statuses.get(200, 0) for statuses in predicting)
         known = sum(stages.failures for stages in versions.values())
         yield from of_triton(versions, waiting, max(0, failed - known))

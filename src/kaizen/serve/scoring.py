@@ -161,8 +161,7 @@ class Scoring:
             return
         live = [part for part in parts if isinstance(part, Part)]
         if self.is_watched:
-            for part in live:
-                part.call.request.call = part.call
+            _show(live)
         stages = live[0].key.stages or self._stages(live[0])
         if isinstance(scored, Exception):
             _fail(stages, live, scored if isinstance(scored, DeadlineError) else _refusal(live[0], scored))
@@ -310,6 +309,13 @@ def _score(parts: list[Part | ShadowPart]) -> Scored:
     if not isfinite(sum(outputs)) and not all(map(isfinite, outputs)):  # the sum alone may overflow
         raise RequestError("the model's answer to this row is not a number", status=422)
     return feeds, outputs, (begun_ns, packed_ns, run_ns)
+
+
+def _show(parts: list[Part]) -> None:
+    """Leave with each request its call, for who is told of the answer; who has gone is told of already."""
+    for part in parts:
+        if not part.is_gone:
+            part.call.request.call = part.call
 
 
 def _note(parts: list[Part], record: PredictionBatch, marks: Marks, safe_ns: int) -> None:

@@ -32,7 +32,7 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from kaizen import __version__
 from kaizen.serve.calls import Call
-from kaizen.serve.message import Request
+from kaizen.serve.message import HUNG_UP, Request
 from kaizen.serve.stages import Batch
 from kaizen.serve.tracecontext import Parent, state_of
 
@@ -229,13 +229,16 @@ def _of_http(request: Request, status: int) -> tuple[str, Told, str]:
     method = head.method if head.method in _METHODS else "_OTHER"
     attributes: Told = {
         "http.request.method": method,
-        "http.response.status_code": status,
         "url.path": head.path[:512],
         "url.scheme": "https" if request.connection.peer.is_secure else "http",
         "network.protocol.version": "1.0" if head.old else "1.1",
     }
     if method == "_OTHER":
         attributes["http.request.method_original"] = head.method
+    if status == HUNG_UP:
+        attributes["error.type"] = "hung_up"
+    else:
+        attributes["http.response.status_code"] = status
     if head.route.path:
         attributes["http.route"] = head.route.path
     host, _, port = head.headers.get(b"host", b"").decode("latin-1").rpartition(":")

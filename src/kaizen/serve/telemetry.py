@@ -17,7 +17,7 @@ from kaizen.core.serving import TelemetrySection
 from kaizen.serve.accesslog import AccessLog
 from kaizen.serve.lines import Lines
 from kaizen.serve.message import Request, Watch
-from kaizen.serve.tracecontext import Parent, parent_of
+from kaizen.serve.tracecontext import Parent, is_left_out, parent_of
 
 if TYPE_CHECKING:
     from kaizen.serve.spans import Spans
@@ -88,6 +88,9 @@ class Telemetry:
         request.call = None  # which holds the request: a ring that would wait for the collector of garbage
 
     def _watch(self, request: Request, status: int, size_bytes: int) -> None:
+        if self._access is None and request.trace is not None and is_left_out(request.trace[0]):
+            request.call = None
+            return
         took_ns = time.perf_counter_ns() - request.arrived_ns
         parent = None if request.trace is None else parent_of(request.trace[0])
         trace_id = self._trace_id(parent)
@@ -100,7 +103,7 @@ class Telemetry:
     def _trace_id(self, parent: Parent | None) -> int:
         """Return the trace that a request is part of if it is sampled, 0 if it is not."""
         if parent is not None:
-            return parent.trace_id if parent.flags & 1 else 0
+            return parent.trace_id if parent.is_sampled else 0
         low = self._random.getrandbits(64)
         return self._random.getrandbits(64) << 64 | low if low < self._bound else 0
 

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, TypeAlias
 Trace: TypeAlias = "tuple[bytes, bytes]"  # the values of traceparent and tracestate as they came
 
 _PARENT: Final = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
+_LEFT_OUT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][02468ace]")
 _END: Final = rb"(?=\r\n[^ \t])"  # a line that begins with a blank would go on with this one
 _PARENT_LINE: Final = re.compile(rb"\r\n[Tt]raceparent: ([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})" + _END)
 _STATE_LINE: Final = re.compile(rb"\r\n[Tt]racestate: ([\x20-\x7e]*)" + _END)
@@ -46,6 +47,11 @@ def parent_of(value: bytes) -> Parent | None:
         return None
     trace_id, span_id = int(match[2], 16), int(match[3], 16)
     return Parent(trace_id, span_id, int(match[4], 16)) if trace_id and span_id else None
+
+
+def is_left_out(value: bytes) -> bool:
+    """Say at once that a `traceparent` is valid and not sampled, which most are; False leaves it open."""
+    return _LEFT_OUT.fullmatch(value) is not None
 
 
 def state_of(value: bytes) -> list[tuple[str, str]]:
