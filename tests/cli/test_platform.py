@@ -59,6 +59,7 @@ def predicted(url: str, path: str, body: Any = INSTANCES) -> bool:
     return status == 200 and 0 < (told["predictions"] if isinstance(told, dict) else told)[0] < 1
 
 
+@pytest.mark.conformance("SageMaker", "the container's start", client="played")
 def test_sagemaker_starts_a_container_by_serve_alone(graph: Path, tmp_path: Path) -> None:
     shutil.copytree(graph, tmp_path / "ml" / "model")
     with started(
@@ -84,6 +85,7 @@ def test_sagemaker_loads_nothing_by_request_that_nobody_vouches_for(graph: Path,
         assert (status, "unsigned" in told["error"]) == (400, True)
 
 
+@pytest.mark.conformance("Vertex AI", "the container's start", client="played")
 def test_vertex_ai_starts_a_container_by_its_environment(graph: Path, tmp_path: Path) -> None:
     route = "/v1/endpoints/1/deployedModels/2"
     environment = {"AIP_MODE": "PREDICTION", "AIP_HTTP_PORT": 0, "AIP_STORAGE_URI": graph, "KAIZEN_TRUST": "1"}
@@ -93,11 +95,13 @@ def test_vertex_ai_starts_a_container_by_its_environment(graph: Path, tmp_path: 
         assert predicted(said["url"], f"{route}:predict")
 
 
+@pytest.mark.conformance("Azure ML", "the container's start", client="played")
 def test_azure_ml_starts_a_container_by_the_folder_of_its_model(graph: Path, tmp_path: Path) -> None:
     with started("--port", 0, "--trust", home=tmp_path, AZUREML_MODEL_DIR=graph) as said:
         assert predicted(said["url"], "/score", {"input_data": [[1.0, 2.0]]})
 
 
+@pytest.mark.conformance("KServe", "the runtime's arguments", client="played")
 def test_kserve_starts_a_container_by_the_arguments_of_our_runtime(graph: Path, tmp_path: Path) -> None:
     yaml = (ROOT / "docs" / "deploy" / "kserve-runtime.yaml").read_text()
     words = re.findall(r"^ +- (--\S+)$", yaml, re.MULTILINE)

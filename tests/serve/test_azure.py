@@ -17,6 +17,7 @@ VALUES = [ROW[name] for name in NAMES]
 WRAPPED, BARE = {"predictions": [expected(ROW)]}, [expected(ROW)]
 
 
+@pytest.mark.conformance("Azure ML", "score", client="played")
 @pytest.mark.parametrize(
     ("body", "answer"),
     [
@@ -33,6 +34,7 @@ def test_azure_ml_score_takes_its_forms(server: Process, body: Any, answer: Any)
     assert server.ask("POST", "/score", body) == (200, answer)
 
 
+@pytest.mark.conformance("Azure ML", "request ids", client="played")
 def test_azure_ml_score_echoes_the_ids_of_requests(server: Process) -> None:
     headers = {"x-request-id": "r" * 100, "x-ms-client-request-id": "c-1"}
     status, told, _ = server.exchange("POST", "/score", json.dumps({"data": [ROW]}).encode(), headers)
@@ -53,6 +55,7 @@ def test_azure_ml_score_may_be_asked_for_its_options(server: Process) -> None:
     assert server.ask("GET", "/score")[0] == 405
 
 
+@pytest.mark.conformance("Azure ML", "probes, swagger.json", client="played")
 def test_azure_ml_probes_and_swagger_are_answered(server: Process) -> None:
     assert server.ask("GET", "/")[0] == 200
     for version in ("", "?version=2", "?version=3"):

@@ -10,6 +10,7 @@ from tests.serve.conftest import Process
 from tests.serve.small import NOON
 
 
+@pytest.mark.conformance("plain rows", "`POST /v1/feedback`: one, several, one a line", client="played")
 @pytest.mark.parametrize(
     ("body", "kind", "ids", "values"),
     [

@@ -28,6 +28,7 @@ def test_sagemaker_ground_truth_is_a_label(server: Process) -> None:
     assert labels(server)["aaaa-bbbb-cccc"] == 0.5
 
 
+@pytest.mark.conformance("SageMaker", "ground truth as feedback", client="played")
 @pytest.mark.parametrize("kind", ["application/jsonlines", "application/x-ndjson", "application/jsonl"])
 def test_sagemaker_ground_truth_in_lines_is_a_label_each(server: Process, kind: str) -> None:
     body = lines(truth("1", eventId="l-1"), truth("true", eventId="l-2"), truth(0, eventId="e", inferenceId="l-3"))

@@ -77,6 +77,9 @@ def test_our_messages_are_the_clients_and_both_live_in_one_process() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.conformance(
+    "Open Inference gRPC", "ServerLive, ServerReady, ServerMetadata, ModelReady", client="tritonclient[grpc]"
+)
 def test_it_tells_what_it_is(outcomes: dict[str, Any]) -> None:
     assert outcomes["live"] is outcomes["ready"] is outcomes["model_ready"] is True
     assert outcomes["server"]["name"] == "kaizen"
@@ -85,6 +88,7 @@ def test_it_tells_what_it_is(outcomes: dict[str, Any]) -> None:
     assert bytes(outcomes["index_elsewhere"]) == b"\n\x11\n\x05small\x12\x011\x1a\x05READY"
 
 
+@pytest.mark.conformance("Open Inference gRPC", "ModelMetadata", client="tritonclient[grpc]")
 def test_its_metadata_is_that_of_rest(served: Process, outcomes: dict[str, Any]) -> None:
     metadata = outcomes["metadata"]
     _, rest = served.ask("GET", "/v2/models/small")
@@ -95,6 +99,7 @@ def test_its_metadata_is_that_of_rest(served: Process, outcomes: dict[str, Any])
     assert metadata == rest
 
 
+@pytest.mark.conformance("Open Inference gRPC", "ModelInfer, raw contents", client="tritonclient[grpc]")
 def test_raw_tensors_are_answered_raw(outcomes: dict[str, Any]) -> None:
     answer = outcomes["infer"]
     assert answer["value"] == [expected(ROW), 7.0 - 2]
@@ -111,6 +116,7 @@ def test_a_call_that_is_read_in_the_thread_is_answered_in_order(outcomes: dict[s
     assert outcomes["large_one"]["value"] == [1000.0 + row + 1 - 2 for row in range(9_000)]
 
 
+@pytest.mark.conformance("Open Inference gRPC", "ModelInfer, typed contents", client="grpc")
 def test_typed_contents_are_answered_typed_and_as_rest_does_to_the_bit(
     served: Process, outcomes: dict[str, Any]
 ) -> None:
@@ -126,6 +132,7 @@ def test_typed_contents_are_answered_typed_and_as_rest_does_to_the_bit(
     assert values["fp64Contents"] == rest["outputs"][0]["data"]
 
 
+@pytest.mark.conformance("Open Inference gRPC", "status codes", client="tritonclient[grpc]")
 @pytest.mark.parametrize(
     ("call", "code", "says"),
     [

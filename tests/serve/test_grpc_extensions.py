@@ -42,10 +42,14 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
     process.stop()
 
 
+@pytest.mark.conformance("Open Inference gRPC", "every call that the client has", client="tritonclient[grpc]")
 def test_every_call_that_the_client_has_is_tried(outcomes: dict[str, Any]) -> None:
     assert set(outcomes["calls"]) <= outcomes.keys() | ELSEWHERE
 
 
+@pytest.mark.conformance(
+    "Open Inference gRPC", "ModelInfer, ModelStreamInfer, compression", client="tritonclient[grpc]"
+)
 def test_inferences_answer_however_they_are_asked(outcomes: dict[str, Any]) -> None:
     assert outcomes["infer"] == outcomes["async_infer"] == [expected(ROW), 5.0]
     told = outcomes["async_stream_infer"]
@@ -53,6 +57,7 @@ def test_inferences_answer_however_they_are_asked(outcomes: dict[str, Any]) -> N
     assert all("rows[0]: the model failed" in answer for answer in told[2::3])
 
 
+@pytest.mark.conformance("Open Inference gRPC", "ModelConfig", client="tritonclient[grpc]")
 def test_the_configuration_is_in_tritons_form(outcomes: dict[str, Any]) -> None:
     config = outcomes["get_model_config"]
     assert (config["name"], config["platform"], config["backend"]) == ("small", "onnxruntime_onnx", "onnxruntime")
@@ -61,6 +66,7 @@ def test_the_configuration_is_in_tritons_form(outcomes: dict[str, Any]) -> None:
     assert config["parameters"]["revision"] == {"string_value": "1"}
 
 
+@pytest.mark.conformance("Open Inference gRPC", "ModelStatistics", client="tritonclient[grpc]")
 def test_figures_are_those_of_a_version(outcomes: dict[str, Any]) -> None:
     (told,) = outcomes["get_inference_statistics"]
     assert (told["name"], told["version"]) == ("small", "1")
@@ -73,6 +79,7 @@ def test_figures_are_those_of_a_version(outcomes: dict[str, Any]) -> None:
     assert [each["name"] for each in outcomes["all_statistics"]["modelStats"]] == ["small"]
 
 
+@pytest.mark.conformance("Open Inference gRPC", "repository calls of both services", client="tritonclient[grpc]")
 def test_models_are_loaded_and_unloaded_through_both_services(outcomes: dict[str, Any]) -> None:
     off = {"small": "READY", "other": "UNAVAILABLE", "lame": "UNAVAILABLE"}
     on = off | {"other": "READY"}
@@ -96,6 +103,7 @@ def test_what_is_not_there_is_refused_in_words(outcomes: dict[str, Any], call: s
     assert says in outcomes[call]["says"]
 
 
+@pytest.mark.conformance("Open Inference gRPC", "grpc.health.v1: Check, Watch", client="grpc")
 def test_a_watcher_is_told_of_each_change_and_of_the_end(launch: Callable[..., Process]) -> None:
     server = launch(GRPC_PORT="0", REPOSITORY="small=sum-1,slow=slow-1")
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:

@@ -24,6 +24,7 @@ def two(launch: Callable[..., Process]) -> Process:
     return launch(endpoint(1, Arm("sum-1", "champion", 0.5), Arm("sum-3", "challenger", 0.5)))
 
 
+@pytest.mark.conformance("KServe v1", "models, readiness", client="played")
 def test_kserve_v1_lists_models_and_tells_which_is_ready(server: Process) -> None:
     assert server.ask("GET", "/") == (200, {"status": "alive"})
     assert server.ask("GET", "/v1/models") == (200, {"models": ["small"]})
@@ -43,6 +44,7 @@ def test_kserve_v1_model_and_vertex_ai_health_are_503_before_it_serves(tmp_path:
         process.stop()
 
 
+@pytest.mark.conformance("KServe v1", ":predict", client="played")
 @pytest.mark.parametrize("instances", [[ROW, {**ROW, "width": 1}], [VALUES, [1, *VALUES[1:]]]])
 def test_kserve_v1_predict_answers_instances(server: Process, instances: Any) -> None:
     answers = [expected(ROW), expected({**ROW, "width": 1})]
@@ -56,12 +58,14 @@ def test_kserve_v1_predict_takes_parameters_and_logs_what_it_answers(server: Pro
     assert any(b.ids == [headers["x-kaizen-prediction-id"]] and b.units == ["kserve"] for b in server.predictions())
 
 
+@pytest.mark.conformance("KServe v1", ":explain is refused", client="played")
 def test_kserve_v1_explain_is_501_with_what_to_do(server: Process) -> None:
     for call in ("explain", "classify", "regress"):
         status, told = server.ask("POST", f"/v1/models/small:{call}", {"instances": [ROW]})
         assert (status, "ask :predict" in told["error"]) == (501, True)
 
 
+@pytest.mark.conformance("TensorFlow Serving", ":predict with inputs and outputs", client="played")
 def test_tensorflow_serving_answers_columns_with_outputs(server: Process) -> None:
     inputs = {name: [ROW[name]] * 2 for name in NAMES}
     assert server.ask("POST", PREDICT, {"inputs": inputs}) == (200, {"outputs": [expected(ROW)] * 2})
@@ -69,6 +73,7 @@ def test_tensorflow_serving_answers_columns_with_outputs(server: Process) -> Non
     assert server.ask("POST", "/v1/models/small/versions/1:predict", body)[0] == 200
 
 
+@pytest.mark.conformance("TensorFlow Serving", "versions; labels are the arms", client="played")
 def test_tensorflow_serving_labels_are_the_arms(two: Process) -> None:
     for label, version, factor in (("champion", "1", 1.0), ("challenger", "3", 3.0)):
         for path in (f"labels/{label}", f"versions/{version}"):
@@ -89,6 +94,7 @@ def test_tensorflow_serving_names_what_there_is_instead(server: Process, path: s
         assert (status, "known: " in told["error"]) == (404, True)
 
 
+@pytest.mark.conformance("TensorFlow Serving", "metadata", client="played")
 def test_tensorflow_serving_metadata_tells_the_signature(server: Process) -> None:
     for path in ("", "/versions/1", "/labels/champion"):
         status, told = server.ask("GET", f"/v1/models/small{path}/metadata")
@@ -119,6 +125,7 @@ def test_tensorflow_serving_errors_have_one_member(server: Process, body: Any, s
     assert says in told["error"]
 
 
+@pytest.mark.conformance("Vertex AI", "health and predict at AIP_*", client="played")
 def test_vertex_ai_is_answered_at_the_routes_that_it_names(launch: Callable[..., Process]) -> None:
     base = "/v1/endpoints/42/deployedModels/7"
     server = launch(PREDICT_ROUTE=f"{base}:predict", HEALTH_ROUTE=base)

@@ -44,6 +44,7 @@ def invoke(server: Process, body: Any, headers: dict[str, str] | None = None) ->
     return status, json.loads(answer) if answer[:1] in (b"{", b"[") else answer
 
 
+@pytest.mark.conformance("MLflow scoring", "dataframe_split, dataframe_records, instances, inputs", client="played")
 @pytest.mark.parametrize("form", FORMS)
 def test_mlflow_invocations_takes_every_json_form(server: Process, form: str) -> None:
     assert invoke(server, {form.partition(",")[0]: FORMS[form]}) == (200, {"predictions": ANSWERS})
@@ -78,6 +79,7 @@ def test_mlflow_invocations_is_lenient_about_json(server: Process, content_type:
     assert invoke(server, {"inputs": [ROW]}, headers)[0] == 200
 
 
+@pytest.mark.conformance("MLflow scoring", "415", client="played")
 @pytest.mark.parametrize(
     ("content_type", "says"),
     [
@@ -94,6 +96,7 @@ def test_mlflow_invocations_answers_415_in_plain_text(server: Process, content_t
     assert says in body.decode()
 
 
+@pytest.mark.conformance("MLflow scoring", "errors, without traces", client="played")
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -156,6 +159,7 @@ def test_mlflow_invocations_ignores_params_that_no_model_declares(server: Proces
     assert any(batch.units == ["u-17"] for batch in server.predictions())
 
 
+@pytest.mark.conformance("MLflow scoring", "CSV", client="played")
 @pytest.mark.parametrize("index", [False, True])
 def test_mlflow_invocations_takes_csv_with_names(server: Process, index: bool) -> None:
     head = ["", *NAMES] if index else NAMES
@@ -165,6 +169,7 @@ def test_mlflow_invocations_takes_csv_with_names(server: Process, index: bool) -
     assert invoke(server, text.encode(), {"Content-Type": "text/csv"}) == (200, {"predictions": [expected(ROW), 7.0]})
 
 
+@pytest.mark.conformance("SageMaker", "invocations by Accept and Content-Type", client="played")
 def test_sagemaker_invocations_takes_csv_without_names_and_answers_csv(server: Process) -> None:
     line = b"3.5,2,2013-06-01T12:00:00Z,UA,true,N1\n4,2,2013-06-01,NA,0,\n"
     headers = {"Content-Type": "text/csv", "Accept": "text/csv"}
@@ -217,6 +222,7 @@ def test_sagemaker_invocations_refuses_an_array_that_lies_about_its_length(serve
         assert (status, told["error_code"]) == (400, "BAD_REQUEST")
 
 
+@pytest.mark.conformance("SageMaker", "inference ids", client="played")
 def test_sagemaker_invocation_id_names_the_prediction_and_ground_truth_finds_it(server: Process) -> None:
     headers = {**JSON, "X-Amzn-SageMaker-Inference-Id": "order-17", "X-Amzn-SageMaker-Custom-Attributes": "c=1;d=2"}
     status, told, _ = server.exchange("POST", "/invocations", json.dumps({"instances": [ROW]}).encode(), headers)
@@ -276,6 +282,7 @@ print("verified")
 """
 
 
+@pytest.mark.conformance("MLflow scoring", "ping, version, invocations", client="mlflow")
 @pytest.mark.slow
 def test_mlflow_scoring_server_client_is_answered(server: Process, tmp_path: Path) -> None:
     """The client of MLflow itself, in an environment of its own that is made once and kept."""

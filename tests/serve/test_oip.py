@@ -46,6 +46,9 @@ def tensors(*, binary: bool, **changed: tuple[str, np.ndarray]) -> list[triton.I
     return made
 
 
+@pytest.mark.conformance(
+    "Open Inference REST", "live, ready, server and model metadata, model ready, versions", client="tritonclient[http]"
+)
 def test_server_and_model_tell_what_they_are(client: triton.InferenceServerClient) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
@@ -61,6 +64,7 @@ def test_server_and_model_tell_what_they_are(client: triton.InferenceServerClien
     assert model["outputs"][0] == {"name": "value", "datatype": "FP64", "shape": [-1]}
 
 
+@pytest.mark.conformance("Open Inference REST", "infer, in JSON and with binary tensors", client="tritonclient[http]")
 @pytest.mark.parametrize("binary", [True, False])
 def test_rows_are_answered_and_logged_as_plain_rows_are(
     server: Process, client: triton.InferenceServerClient, binary: bool
@@ -81,6 +85,7 @@ def test_rows_are_answered_and_logged_as_plain_rows_are(
     np.testing.assert_array_equal(frame["width"], [3.5, np.nan if binary else 4.0])
 
 
+@pytest.mark.conformance("Open Inference REST", "infer: requested outputs, binary or not", client="tritonclient[http]")
 def test_outputs_come_as_they_are_asked_for(client: triton.InferenceServerClient) -> None:
     wanted = [triton.InferRequestedOutput("value", binary_data=False)]
     result = client.infer("small", tensors(binary=True), outputs=wanted, model_version="1")
@@ -90,6 +95,7 @@ def test_outputs_come_as_they_are_asked_for(client: triton.InferenceServerClient
     assert compressed.as_numpy("value")[0] == expected(ROW)
 
 
+@pytest.mark.conformance("Open Inference REST", "error bodies", client="tritonclient[http]")
 @pytest.mark.parametrize(
     ("changed", "status", "says"),
     [
@@ -110,6 +116,7 @@ def test_what_is_wrong_reaches_the_client_as_its_own_error(
     assert refused.value.status() == status
 
 
+@pytest.mark.conformance("Open Inference REST", "404 for a model or a version", client="tritonclient[http]")
 def test_an_unknown_model_or_version_is_not_found(client: triton.InferenceServerClient) -> None:
     with pytest.raises(InferenceServerException, match="there is no model 'x y'; known: small"):
         client.get_model_metadata("x y")
@@ -132,6 +139,7 @@ def plain() -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.conformance("Open Inference REST", "nested and flat data, null", client="played")
 def test_json_may_nest_and_say_null(server: Process) -> None:
     status, answer = server.ask("POST", "/v2/models/small/infer/", {"inputs": plain()})
     assert status == 200

@@ -95,6 +95,7 @@ OF_THE_CLIENT_ALONE = {
 }  # fmt: skip
 
 
+@pytest.mark.conformance("Open Inference REST", "every call that the client has", client="tritonclient[http]")
 def test_every_call_that_the_client_has_is_tried_here() -> None:
     calls = {name for name in dir(Client) if not name.startswith("_")}
     assert calls == WORKS.keys() | ABSENT.keys() | OF_THE_CLIENT_ALONE
@@ -123,6 +124,9 @@ def test_a_request_made_by_hand_and_a_plugin_work(server: Process, client: Clien
     assert result.as_numpy("prediction_id").size == 2
 
 
+@pytest.mark.conformance(
+    "Open Inference REST", "gzip and deflate, of requests and of answers", client="tritonclient[http]"
+)
 @pytest.mark.parametrize("asking", ["gzip", "deflate", None])
 @pytest.mark.parametrize("answering", ["gzip", "deflate", None])
 def test_bodies_are_compressed_both_ways(client: Client, asking: str | None, answering: str | None) -> None:
@@ -185,6 +189,7 @@ def test_deflate_is_the_format_of_zlib() -> None:
     assert inflated(b"gzip", compressed(body, b"gzip"), 5000) == body
 
 
+@pytest.mark.conformance("Open Inference REST", "statistics", client="tritonclient[http]")
 def test_figures_are_those_of_a_version(launch: Callable[..., Process]) -> None:
     server = launch(endpoint(1, Arm("sum-1", "champion", 0.5), Arm("sum-2", "challenger", 0.5)), BESIDE="other=sum-3")
     server.wait_for(lambda health: health["status"] == "ok")
@@ -230,6 +235,7 @@ def test_figures_go_on_where_a_revision_keeps_the_version(launch: Callable[..., 
     assert [each["inference_count"] for each in told] == [1, 0]
 
 
+@pytest.mark.conformance("Open Inference REST", "model configuration", client="tritonclient[http]")
 def test_the_configuration_is_in_tritons_form(server: Process) -> None:
     status, told = server.ask("GET", "/v2/models/small/versions/1/config")
     assert status == 200
@@ -240,6 +246,7 @@ def test_the_configuration_is_in_tritons_form(server: Process) -> None:
     assert server.ask("GET", "/v2/models/small/versions/9/config")[0] == 404
 
 
+@pytest.mark.conformance("Open Inference REST", "repository: index, load, unload", client="tritonclient[http]")
 def test_models_are_loaded_and_unloaded_by_request(shelf: Process) -> None:
     with closing(Client(f"127.0.0.1:{shelf.port}")) as client:
         states = {each["name"]: (each["state"], each["reason"]) for each in client.get_model_repository_index()}
@@ -337,6 +344,7 @@ def test_data_in_shared_memory_is_refused_in_words(client: Client) -> None:
     refused(lambda: client.infer("small", tensors(binary=True), outputs=[wanted]), "400", "there is no shared memory")
 
 
+@pytest.mark.conformance("Open Inference REST", "FP16 and BF16", client="played")
 @pytest.mark.parametrize("datatype", ["FP16", "BF16"])
 def test_half_precision_comes_in_binary_only(server: Process, datatype: str) -> None:
     inputs = plain()
@@ -351,6 +359,9 @@ def test_half_precision_comes_in_binary_only(server: Process, datatype: str) -> 
     assert (status, answer["outputs"][0]["data"]) == (200, [5.5])
 
 
+@pytest.mark.conformance(
+    "Open Inference REST", "no content type, trailing slash, quoted names, echoed ids", client="played"
+)
 def test_small_things_of_the_protocol(server: Process) -> None:
     status, answer = server.ask("POST", "/v2/models/sm%61ll/infer/?a=b", {"inputs": plain(), "id": "mine"})
     assert (status, answer["id"]) == (200, "mine")

@@ -147,6 +147,7 @@ def test_a_whole_number_is_a_time_however_json_writes_it(server: Process, at: fl
     assert server.ask("POST", "/v1/predict", {"rows": [{**ROW, "at": 0.5}]})[0] == 400
 
 
+@pytest.mark.conformance("OpenAPI 3.1", "every route of the server's own document", client="schemathesis")
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("schemathesis") is None, reason="needs schemathesis: make setup")
 def test_a_client_that_nobody_here_wrote_finds_no_difference(server: Process, tmp_path: Path) -> None:

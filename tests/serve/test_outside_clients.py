@@ -44,6 +44,7 @@ def came_of(program: str, served: Process, folder: Path, *packages: str) -> dict
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.conformance("Open Inference REST and gRPC", "live, ready, metadata, infer", client="kserve")
 def test_the_clients_of_kserve_understand_every_answer(served: Process, tmp_path: Path) -> None:
     told = came_of("kserve_client.py", served, tmp_path, "kserve==0.21.0")
     rest, rpc = told["rest"], told["grpc"]
@@ -58,6 +59,9 @@ def test_the_clients_of_kserve_understand_every_answer(served: Process, tmp_path
     assert rpc["error"].startswith("INVALID_ARGUMENT")
 
 
+@pytest.mark.conformance(
+    "Open Inference REST and gRPC", "live, ready, metadata, infer", client="open-inference-openapi, open-inference-grpc"
+)
 def test_the_generated_clients_understand_every_answer(served: Process, tmp_path: Path) -> None:
     packages = ("open-inference-openapi==2.0.0.1", "open-inference-grpc==2.0.0", "protobuf>=5")
     told = came_of("open_inference_client.py", served, tmp_path, *packages)

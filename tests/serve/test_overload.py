@@ -88,6 +88,7 @@ def test_a_request_whose_time_is_over_before_it_is_scored_is_told_so_and_is_not_
     assert sum(len(batch.ids) for batch in server.predictions()) == 1
 
 
+@pytest.mark.conformance("Open Inference REST", "priority and timeout", client="tritonclient[http]")
 def test_tritons_client_gives_priorities_and_timeouts(launch: Callable[..., Process]) -> None:
     server = launch(CRAWL, DEADLINE_S="30")
     client = triton.InferenceServerClient(f"127.0.0.1:{server.port}")
@@ -117,6 +118,7 @@ for options in (dict(timeout=100_000), dict(client_timeout=0.1), dict(timeout=30
 """
 
 
+@pytest.mark.conformance("Open Inference gRPC", "deadlines", client="grpc")
 def test_over_grpc_a_calls_own_deadline_counts(launch: Callable[..., Process]) -> None:
     server = launch(CRAWL, GRPC_PORT="0", DEADLINE_S="30")
     command = [sys.executable, "-c", _GRPC.format(port=server.grpc_port)]

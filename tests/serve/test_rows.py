@@ -25,6 +25,7 @@ from tests.serve.small import COLUMNS, NOON, ROW, endpoint, expected
 SIGNED = "a name, with signs/%é"
 
 
+@pytest.mark.conformance("plain rows", "`POST /v1/predict`", client="played")
 def test_a_prediction_is_answered_with_what_explains_it_and_logged_as_answered(server: Process) -> None:
     rows = [ROW, {**ROW, "width": None, "owner": None, "heavy": False}, {**ROW, "at": None, "shop": ""}]
     body = {"rows": rows, "id": "önly-mine", "at": "2013-06-02"}

@@ -39,6 +39,7 @@ def load(server: Process, name: str, url: str) -> tuple[int, Any]:
     return server.ask("POST", "/models", {"model_name": name, "url": url})
 
 
+@pytest.mark.conformance("SageMaker multi-model", "load, list, invoke, unload", client="played")
 def test_sagemaker_multi_model_loads_lists_invokes_and_unloads(server: Process, model: Callable[[str], str]) -> None:
     assert server.ask("GET", "/models") == (200, {"models": []})
     url = model("sum-3")
@@ -67,6 +68,7 @@ def test_sagemaker_multi_model_ping_says_that_the_process_lives(tmp_path: Path) 
         process.stop()
 
 
+@pytest.mark.conformance("SageMaker multi-model", "400, 404, 409", client="played")
 @pytest.mark.parametrize(
     ("recipe", "status", "says"),
     [
@@ -100,6 +102,7 @@ def test_sagemaker_multi_model_refuses_a_request_that_names_nothing(server: Proc
     assert server.ask("POST", "/models", body)[0] == 400
 
 
+@pytest.mark.conformance("SageMaker multi-model", "507", client="played")
 def test_sagemaker_multi_model_is_507_when_the_files_would_not_fit(
     server: Process, model: Callable[[str], str]
 ) -> None:
@@ -132,6 +135,7 @@ def test_sagemaker_multi_model_loads_once_for_all_who_ask(server: Process, model
     assert server.ask("POST", "/models/m/invoke", INVOKE)[0] == 200
 
 
+@pytest.mark.conformance("SageMaker multi-model", "memory is free when DELETE answers", client="played")
 def test_sagemaker_multi_model_gives_memory_back_before_it_answers(
     server: Process, model: Callable[[str], str]
 ) -> None:
