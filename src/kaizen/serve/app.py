@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -27,7 +28,6 @@ from kaizen.serve.intake import Intake
 from kaizen.serve.listen import Door, cannot_listen
 from kaizen.serve.listener import Limits, Listener
 from kaizen.serve.message import Request
-from kaizen.serve.metrics import Metrics
 from kaizen.serve.models import EndpointSource, Models
 from kaizen.serve.nolog import NoLog
 from kaizen.serve.oip import OpenInference
@@ -46,6 +46,7 @@ from kaizen.serve.tls import Tls
 
 if TYPE_CHECKING:
     from kaizen.serve.grpc import GrpcServer
+    from kaizen.serve.metrics import Metrics
 
 logger = logging.getLogger("kaizen.serve")
 
@@ -196,7 +197,6 @@ class Server:
         if self.grpc_port is not None:
             self._grpc = self._compose_grpc()
         self._listener = Listener(self._routes.resolve, self._limits, self._guard, self._watch)
-        self._metrics = self._measure()
         if self._guard is not None:
             self._guard.tick()
         if self._seat is None:
@@ -357,7 +357,10 @@ class Server:
             watch=self._watch,
         )
 
-    def _measure(self) -> Metrics:
+    @cached_property
+    def _metrics(self) -> Metrics:
+        from kaizen.serve.metrics import Metrics  # here, for it costs 5 MiB, and not every server is asked
+
         every = [*self._routes.every, *([] if self._grpc is None else [self._grpc.route])]
         together = None if self._seat is None else self._together
         return Metrics(
