@@ -14,13 +14,6 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
 
 from kaizen.core.errors import BundleError, SignatureError
 
@@ -34,7 +27,7 @@ class SigningKey:
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         self._private = private
-        self.public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+        self.public = private.public_key().public_bytes_raw().hex()
 
     def sign(self, message: bytes) -> str:
         """Return the signature of a message, hex; the same message always gives the same signature."""
@@ -49,6 +42,8 @@ def create(folder: Path) -> str:
     BundleError
         The folder cannot be written, or a key that is there cannot be read.
     """
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
     private = folder / PRIVATE
     if not private.exists():
         pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -64,6 +59,8 @@ def create(folder: Path) -> str:
 
 def load(folder: Path) -> SigningKey:
     """Return the signing key in a folder; `BundleError` if it is absent, unreadable or open to other users."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # 3 MiB that serving needs not
+
     path = folder / PRIVATE
     try:
         data, mode = path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
