@@ -47,6 +47,7 @@ def main() -> None:
 
     source = EndpointSource(name="small", endpoint=lambda: newest(folder), load=load)
     server = Server([source], port=0, log=SegmentLog(folder / "log"), stop_with_parent=True)
+    server.models._every_s = 0.01  # a thousand looks of a tenth of a second would be most of the test
     uvloop.run(server.run(lambda: print(server.port, flush=True)))
 
 
