@@ -48,7 +48,13 @@ def measure(stage: Stage) -> None:
                     started.append(asked.server)
                     every.append(asked)
             few = [asked for asked in every if asked.server.name in ALONE]
-            found = {n: stage.in_turn(every if n > 1 else few, connections=n) for n in CONNECTIONS}
+            found = {}
+            for connections in CONNECTIONS:
+                asked_now = every if connections > 1 else few
+                for asked in every:
+                    if asked not in asked_now:
+                        asked.server.pause()  # LitServe's workers spin even while nobody asks
+                found[connections] = stage.in_turn(asked_now, connections=connections)
         finally:
             for server in started:
                 server.stop()
