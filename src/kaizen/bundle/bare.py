@@ -94,15 +94,13 @@ class BareModel:
         if self.matrix is not None:
             given = {self.matrix: self._feeding[0].fed(next(iter(tensors.values())))}
         else:
-            given = {own.name: own.fed(tensors[group][:, [i]]) for own, (group, i) in self._fed()}
+            places = ((own, *self._groups[own.name]) for own in self._feeding)
+            given = {own.name: own.fed(tensors[group][:, [i]]) for own, group, i in places}
         if any(own.is_single for own in self._feeding):
             rows = len(next(iter(given.values())))
             parts = [self._session.run({name: own[i : i + 1] for name, own in given.items()}) for i in range(rows)]
             return np.concatenate([self._table(part) for part in parts])
         return self._table(self._session.run(given))
-
-    def _fed(self) -> list[tuple[_Input, tuple[str, int]]]:
-        return [(own, self._groups[own.name]) for own in self._feeding]
 
     def _table(self, answer: Any) -> NDArray[np.float64]:
         if self._is_map:  # a classifier of scikit-learn's converter: a dictionary of probabilities a row
@@ -196,7 +194,7 @@ def _answer(
             raise BundleError(f"the graph has no output {asked!r}", where=where, fix=nearest(asked, kinds))
         return asked, asked in maps
     floats = [name for name, kind in kinds.items() if kind in {f"tensor({element})" for element in _FLOATS}]
-    candidates = floats + maps or list(kinds) if len(kinds) == 1 else floats + maps
+    candidates = list(kinds) if len(kinds) == 1 else floats + maps  # an only output is the answer, of any type
     if len(candidates) == 1:
         return candidates[0], candidates[0] in maps
     raise BundleError(
