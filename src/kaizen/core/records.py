@@ -164,8 +164,9 @@ class Endpoint(Record, frozen=True, kw_only=True, tag="endpoint"):
 class Finding(Record, frozen=True, kw_only=True, tag="finding"):
     """Evidence: a question, an estimate with its interval, the evidence against "nothing happened", a verdict.
 
-    ``evidence`` is an e-value (1: none; over ``limit``: enough) where the method is anytime-valid, else a
-    p-value with ``limit`` the level it was held against; the method says which.
+    ``evidence`` is an e-value (1: none; from ``limit`` on: enough). Of a monitor it is one of two keys; the other is
+    the ``estimate``, once it is as large as ``matters``. A verdict that tells "no change" from "too few rows" needs
+    ``detectable``, the smallest estimate that these rows could have shown.
     """
 
     question: str
@@ -181,6 +182,12 @@ class Finding(Record, frozen=True, kw_only=True, tag="finding"):
     start: datetime | None = None  # the window it speaks of
     end: datetime | None = None
     says: str = ""  # one sentence for people
+    matters: float | None = None  # the estimate from which on it is worth acting upon
+    detectable: float | None = None
+    began: datetime | None = None  # since when, as far as one can tell
+    blames: tuple[str, ...] = ()  # the columns and segments behind it, the worst first
+    segment: str = ""  # the rows it is about, such as "origin=JFK"; empty: all of them
+    impact: float | None = None  # what it costs: the estimated change of the metric, above 0 is worse
 
 
 class Decision(Record, frozen=True, kw_only=True, tag="decision"):

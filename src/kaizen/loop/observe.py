@@ -283,10 +283,16 @@ class _Stamp:
         start: datetime,
         end: datetime,
         says: str,
+        matters: float | None = None,
+        detectable: float | None = None,
+        began: datetime | None = None,
+        blames: tuple[str, ...] = (),
+        segment: str = "",
+        impact: float | None = None,
     ) -> Finding:
         now = self._project.clock.now()
         return Finding(
-            id=derived(now, self._project.name, self._key, question, subject, end.isoformat()),
+            id=derived(now, self._project.name, self._key, question, subject, segment, end.isoformat()),
             project=self._project.name,
             at=now,
             by="loop",
@@ -304,4 +310,10 @@ class _Stamp:
             start=start,
             end=end,
             says=says,
+            matters=matters,
+            detectable=detectable,
+            began=began,
+            blames=blames,
+            segment=segment,
+            impact=impact,
         )

@@ -43,6 +43,12 @@ class Stamp(Protocol):
         start: datetime,
         end: datetime,
         says: str,
+        matters: float | None = None,
+        detectable: float | None = None,
+        began: datetime | None = None,
+        blames: tuple[str, ...] = (),
+        segment: str = "",
+        impact: float | None = None,
     ) -> Finding:
         """Return the Finding."""
         ...

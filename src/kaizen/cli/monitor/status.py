@@ -1,4 +1,4 @@
-"""`kaizen monitor`: what is watched and what fired."""
+"""`kaizen monitor status`: what is open, and what the latest windows said."""
 
 from __future__ import annotations
 
@@ -11,12 +11,7 @@ from kaizen.core.project import Project
 from kaizen.core.records import Finding
 
 
-@click.group()
-def command() -> None:
-    """See what is watched and what fired."""
-
-
-@command.command()
+@click.command()
 @project_options
 def status(folder: Path, as_json: bool) -> None:  # noqa: FBT001
     """Show what is open, and what the latest windows said."""
@@ -39,16 +34,3 @@ def status(folder: Path, as_json: bool) -> None:  # noqa: FBT001
         click.echo(f"{finding.at:%Y-%m-%d}  {finding.verdict:<5} {finding.says}")
     if not found.latest:
         click.echo("No window is full yet: kaizen loop run turns the loop for each event day that is over.")
-
-
-@command.command()
-@click.option("--limit", default=30, type=click.IntRange(min=1), show_default=True, help="Only the newest so many.")
-@project_options
-def findings(limit: int, folder: Path, as_json: bool) -> None:  # noqa: FBT001
-    """List findings, oldest first."""
-    found = Project.open(folder).records.find(Finding)[-limit:]
-    if as_json:
-        print_json(found)
-        return
-    rows = [(f.id, f.at, f.question, f.subject[:12], f.verdict, f.says) for f in found]
-    print_table(("id", "at", "question", "subject", "verdict", "what it says"), rows)

@@ -1,0 +1,19 @@
+"""`kaizen monitor`: what is watched, what fired, and what two tables say of each other; a command, a file."""
+
+from __future__ import annotations
+
+import click
+
+from kaizen.cli.monitor.findings import findings
+from kaizen.cli.monitor.status import status
+
+__all__ = ["command"]
+
+
+@click.group()
+def command() -> None:
+    """See what is watched and what fired."""
+
+
+command.add_command(status)
+command.add_command(findings)
