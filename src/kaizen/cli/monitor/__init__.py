@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from kaizen.cli.monitor.alerts import alerts
 from kaizen.cli.monitor.findings import findings
+from kaizen.cli.monitor.silences import silence, silences
 from kaizen.cli.monitor.status import status
 
 __all__ = ["command"]
@@ -17,3 +19,6 @@ def command() -> None:
 
 command.add_command(status)
 command.add_command(findings)
+command.add_command(alerts)
+command.add_command(silence)
+command.add_command(silences)
