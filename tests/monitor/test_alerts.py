@@ -167,6 +167,15 @@ def test_the_same_parts_at_a_higher_cost_are_news():
     assert (worse.change, worse.severity) == ("worse", "critical")
 
 
+def test_the_summary_of_a_later_window_may_raise_what_pages_and_nothing_else():
+    world = World()
+    world.turn(0, finding(drift.QUESTION, "a"), finding(quality.QUESTION, "a", "watch"))
+    assert world.turn(7, finding(drift.SUMMARY, "a", "watch", impact=0.01, day=7)) == []
+    dear = [finding(question, "a", "watch", impact=0.2, day=14) for question in (drift.SUMMARY, quality.SUMMARY)]
+    (worse,) = world.turn(14, *dear)
+    assert (worse.key, worse.change, worse.severity, worse.at_stake) == ("flights/drift", "worse", "critical", 0.4)
+
+
 def test_parts_are_ordered_by_what_they_cost_then_by_how_far_they_went():
     found = [
         finding(drift.QUESTION, "small", estimate=0.2, matters=0.1),

@@ -202,8 +202,7 @@ def _record(key: str, group: _Group, summaries: Sequence[Finding], moment: Momen
     own = {finding.id for finding in group.findings}
     around = [finding for finding in summaries if _question(finding) == group.question and finding.id not in own]
     heard = [*sorted(group.findings, key=_weight), *around]
-    found = [severity(finding, moment.stake, rules.critical_from) for finding in heard]
-    worst: Severity = max((*found, was.severity if was else "info"), key=RANKS.__getitem__)
+    worst = _worst(heard, was, moment.stake, rules.critical_from)
     change = _change(was, standing, worst)
     if change is None:
         return None
@@ -253,6 +252,15 @@ def _alert(
         at_stake=max((share for share in shares if share is not None), default=None),
         quiet_until=_quiet_until(group.was, worst, moment.at, rules.cooldown),
     )
+
+
+def _worst(heard: Sequence[Finding], was: Alert | None, stake: Stake | None, critical_from: float) -> Severity:
+    """Return the highest severity so far; of an alert that pages, a summary's estimate of what it costs counts too."""
+    found = (severity(finding, stake, critical_from) for finding in heard)
+    worst: Severity = max((*found, was.severity if was else "info"), key=RANKS.__getitem__)
+    shares = (at_stake(finding, stake) for finding in heard)
+    is_dear = any(share is not None and share >= critical_from for share in shares)
+    return "critical" if worst == "warning" and is_dear else worst
 
 
 def _weight(finding: Finding) -> tuple[float, float]:
