@@ -10,7 +10,7 @@ import pytest
 
 from kaizen.core.alerting import AlertsSection
 from kaizen.core.records import Alert, Decision, Finding
-from kaizen.monitor import alerts, drift, performance, quality
+from kaizen.monitor import alerts, inputs, performance, quality
 from kaizen.monitor.alerts import Moment, Rules, Stake, open_alerts, rules_of, severity, update
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -43,8 +43,8 @@ class World:
 
 
 def test_a_window_of_thirty_drifted_columns_and_its_summary_is_one_alert():
-    columns = [finding(drift.QUESTION, f"c{n}") for n in range(30)]
-    (alert,) = World().turn(0, *columns, finding(drift.SUMMARY, "c0"))
+    columns = [finding(inputs.QUESTION, f"c{n}") for n in range(30)]
+    (alert,) = World().turn(0, *columns, finding(inputs.SUMMARY, "c0"))
     assert (alert.key, alert.state, alert.change, alert.severity) == ("flights/drift", "open", "opened", "warning")
     assert [part.subject for part in alert.parts] == [f"c{n}" for n in range(30)]
     assert set(alert.findings) == {each.id for each in columns} | {"0-drift window-c0--page"}
@@ -53,12 +53,12 @@ def test_a_window_of_thirty_drifted_columns_and_its_summary_is_one_alert():
 
 def test_questions_and_endpoints_are_apart_and_quality_is_no_more_than_info():
     world = World()
-    world.turn(0, finding(drift.QUESTION), finding(quality.QUESTION, verdict="watch"), finding(performance.QUESTION))
+    world.turn(0, finding(inputs.QUESTION), finding(quality.QUESTION, verdict="watch"), finding(performance.QUESTION))
     assert [(a.key, a.severity) for a in open_alerts(world.all)] == [
         ("flights/performance", "critical"), ("flights/drift", "warning"), ("flights/quality", "info"),
     ]  # fmt: skip
     elsewhere = Moment(project="p", endpoint="other", at=START, step="turn 0")
-    (other,) = update(world.all, [finding(drift.QUESTION)], elsewhere, Rules())
+    (other,) = update(world.all, [finding(inputs.QUESTION)], elsewhere, Rules())
     assert (other.key, other.change) == ("other/drift", "opened")
 
 
@@ -70,18 +70,18 @@ def test_what_does_not_page_opens_nothing(question, verdict):
 
 def test_nothing_new_makes_no_record():
     world = World()
-    world.turn(0, finding(drift.QUESTION))
+    world.turn(0, finding(inputs.QUESTION))
     assert world.turn(1) == []
-    assert world.turn(7, finding(drift.SUMMARY, verdict="watch", day=7)) == []
-    assert world.turn(8, finding(drift.QUESTION, day=8)) == []  # it is open already
+    assert world.turn(7, finding(inputs.SUMMARY, verdict="watch", day=7)) == []
+    assert world.turn(8, finding(inputs.QUESTION, day=8)) == []  # it is open already
 
 
 def test_a_part_more_is_worse_a_part_less_is_better_and_all_of_them_resolved():
     world = World()
-    (first,) = world.turn(0, finding(drift.QUESTION, "a"))
-    (second,) = world.turn(7, finding(drift.QUESTION, "b", day=7))
-    (third,) = world.turn(14, finding(drift.QUESTION, "a", "resolved", day=14))
-    (fourth,) = world.turn(21, finding(drift.QUESTION, "b", "resolved", day=21), finding(drift.SUMMARY, verdict="ok"))
+    (first,) = world.turn(0, finding(inputs.QUESTION, "a"))
+    (second,) = world.turn(7, finding(inputs.QUESTION, "b", day=7))
+    (third,) = world.turn(14, finding(inputs.QUESTION, "a", "resolved", day=14))
+    (fourth,) = world.turn(21, finding(inputs.QUESTION, "b", "resolved", day=21), finding(inputs.SUMMARY, verdict="ok"))
     assert [each.change for each in (first, second, third, fourth)] == ["opened", "worse", "better", "resolved"]
     assert {each.episode for each in world.all} == {first.id}
     assert [second.id in third.parents, first.id in second.parents] == [True, True]
@@ -92,9 +92,9 @@ def test_a_part_more_is_worse_a_part_less_is_better_and_all_of_them_resolved():
 
 def test_a_part_that_comes_back_while_others_last_is_no_news():
     world = World()
-    world.turn(0, finding(drift.QUESTION, "a"), finding(drift.QUESTION, "b"))
-    world.turn(7, finding(drift.QUESTION, "a", "resolved", day=7))
-    (again,) = world.turn(14, finding(drift.QUESTION, "a", day=14))
+    world.turn(0, finding(inputs.QUESTION, "a"), finding(inputs.QUESTION, "b"))
+    world.turn(7, finding(inputs.QUESTION, "a", "resolved", day=7))
+    (again,) = world.turn(14, finding(inputs.QUESTION, "a", day=14))
     assert again.change == "better"
     assert [part.subject for part in again.standing] == ["b", "a"]
 
@@ -105,15 +105,15 @@ def test_what_opens_and_closes_in_one_turn_is_told_to_nobody():
 
 def test_a_summary_that_says_ok_closes_what_is_left_of_its_question_and_segment():
     world = World()
-    world.turn(0, finding(drift.QUESTION, "gone"), finding(drift.QUESTION, "far", segment="origin=JFK"))
-    (alert,) = world.turn(7, finding(drift.SUMMARY, "x", "ok", day=7))
+    world.turn(0, finding(inputs.QUESTION, "gone"), finding(inputs.QUESTION, "far", segment="origin=JFK"))
+    (alert,) = world.turn(7, finding(inputs.SUMMARY, "x", "ok", day=7))
     assert [(part.subject, part.closed is None) for part in alert.parts] == [("gone", False), ("far", True)]
 
 
 def test_a_summary_pages_for_itself_only_where_no_column_does():
-    (alone,) = World().turn(0, finding(drift.SUMMARY, "wind", blames=("wind", "temp")))
+    (alone,) = World().turn(0, finding(inputs.SUMMARY, "wind", blames=("wind", "temp")))
     assert [part.subject for part in alone.parts] == ["wind"]
-    (both,) = World().turn(0, finding(drift.QUESTION, "temp"), finding(drift.SUMMARY, "wind"))
+    (both,) = World().turn(0, finding(inputs.QUESTION, "temp"), finding(inputs.SUMMARY, "wind"))
     assert [part.subject for part in both.parts] == ["temp"]
 
 
@@ -135,14 +135,14 @@ def test_segments_are_one_alert_unless_they_are_split():
         (performance.QUESTION, "page", None, STAKE, "critical"),
         (performance.QUESTION, "page", 0.049, STAKE, "warning"),
         (performance.QUESTION, "page", 0.05, STAKE, "critical"),
-        (drift.QUESTION, "page", None, STAKE, "warning"),
-        (drift.QUESTION, "page", 0.05, STAKE, "critical"),
-        (drift.QUESTION, "page", 0.05, None, "warning"),
-        (drift.QUESTION, "page", 0.05, Stake("rmse", 0.0), "warning"),
-        (drift.QUESTION, "page", -0.3, STAKE, "warning"),  # a page is a warning at least
-        (drift.SUMMARY, "page", 0.4, STAKE, "critical"),
+        (inputs.QUESTION, "page", None, STAKE, "warning"),
+        (inputs.QUESTION, "page", 0.05, STAKE, "critical"),
+        (inputs.QUESTION, "page", 0.05, None, "warning"),
+        (inputs.QUESTION, "page", 0.05, Stake("rmse", 0.0), "warning"),
+        (inputs.QUESTION, "page", -0.3, STAKE, "warning"),  # a page is a warning at least
+        (inputs.SUMMARY, "page", 0.4, STAKE, "critical"),
         (quality.QUESTION, "watch", 0.4, STAKE, "info"),
-        (drift.SUMMARY, "watch", 0.4, STAKE, "info"),
+        (inputs.SUMMARY, "watch", 0.4, STAKE, "info"),
         (performance.QUESTION, "resolved", None, STAKE, "info"),
     ],
 )
@@ -152,35 +152,35 @@ def test_severity_is_what_it_costs_and_where_that_is_unknown_what_it_is_about(qu
 
 def test_the_worst_part_grades_the_alert_and_it_never_falls_while_it_is_open():
     world = World()
-    (mild,) = world.turn(0, finding(drift.QUESTION, "a", impact=0.01))
+    (mild,) = world.turn(0, finding(inputs.QUESTION, "a", impact=0.01))
     assert (mild.severity, mild.at_stake) == ("warning", 0.02)
-    (bad,) = world.turn(7, finding(drift.QUESTION, "b", impact=0.2, day=7))
+    (bad,) = world.turn(7, finding(inputs.QUESTION, "b", impact=0.2, day=7))
     assert (bad.severity, bad.at_stake, bad.change) == ("critical", 0.4, "worse")
-    (less,) = world.turn(14, finding(drift.QUESTION, "b", "resolved", day=14))
+    (less,) = world.turn(14, finding(inputs.QUESTION, "b", "resolved", day=14))
     assert (less.severity, less.labels["severity"]) == ("critical", "critical")
 
 
 def test_the_same_parts_at_a_higher_cost_are_news():
     world = World()
-    world.turn(0, finding(drift.QUESTION, "a", impact=0.01))
-    (worse,) = world.turn(7, finding(drift.SUMMARY, "a", "page", impact=0.2, day=7))
+    world.turn(0, finding(inputs.QUESTION, "a", impact=0.01))
+    (worse,) = world.turn(7, finding(inputs.SUMMARY, "a", "page", impact=0.2, day=7))
     assert (worse.change, worse.severity) == ("worse", "critical")
 
 
 def test_the_summary_of_a_later_window_may_raise_what_pages_and_nothing_else():
     world = World()
-    world.turn(0, finding(drift.QUESTION, "a"), finding(quality.QUESTION, "a", "watch"))
-    assert world.turn(7, finding(drift.SUMMARY, "a", "watch", impact=0.01, day=7)) == []
-    dear = [finding(question, "a", "watch", impact=0.2, day=14) for question in (drift.SUMMARY, quality.SUMMARY)]
+    world.turn(0, finding(inputs.QUESTION, "a"), finding(quality.QUESTION, "a", "watch"))
+    assert world.turn(7, finding(inputs.SUMMARY, "a", "watch", impact=0.01, day=7)) == []
+    dear = [finding(question, "a", "watch", impact=0.2, day=14) for question in (inputs.SUMMARY, quality.SUMMARY)]
     (worse,) = world.turn(14, *dear)
     assert (worse.key, worse.change, worse.severity, worse.at_stake) == ("flights/drift", "worse", "critical", 0.4)
 
 
 def test_parts_are_ordered_by_what_they_cost_then_by_how_far_they_went():
     found = [
-        finding(drift.QUESTION, "small", estimate=0.2, matters=0.1),
-        finding(drift.QUESTION, "far", estimate=0.9, matters=0.1),
-        finding(drift.QUESTION, "dear", estimate=0.1, matters=0.1, impact=0.1),
+        finding(inputs.QUESTION, "small", estimate=0.2, matters=0.1),
+        finding(inputs.QUESTION, "far", estimate=0.9, matters=0.1),
+        finding(inputs.QUESTION, "dear", estimate=0.1, matters=0.1, impact=0.1),
     ]
     (alert,) = World().turn(0, *found)
     assert [part.subject for part in alert.parts] == ["dear", "far", "small"]
@@ -190,7 +190,7 @@ def flap(world, *days):
     """Open on the first of these days, close on the second, and so on; return what was made."""
     made = []
     for number, day in enumerate(days):
-        made += world.turn(day, finding(drift.QUESTION, "a", "resolved" if number % 2 else "page", day=day))
+        made += world.turn(day, finding(inputs.QUESTION, "a", "resolved" if number % 2 else "page", day=day))
     return made
 
 
@@ -212,16 +212,16 @@ def test_what_comes_and_goes_all_the_time_is_told_once_in_each_cooldown():
 def test_what_is_more_severe_than_last_time_is_not_kept_quiet():
     world = World(Rules(cooldown=timedelta(days=3)))
     flap(world, 0, 7)
-    (again,) = world.turn(8, finding(drift.QUESTION, "a", day=8, impact=0.4))
+    (again,) = world.turn(8, finding(inputs.QUESTION, "a", day=8, impact=0.4))
     assert (again.severity, again.quiet_until) == ("critical", None)
     mild = World(Rules(cooldown=timedelta(days=3)))
     flap(mild, 0, 7, 8)
-    (worse,) = mild.turn(9, finding(drift.QUESTION, "b", day=9, impact=0.4))
+    (worse,) = mild.turn(9, finding(inputs.QUESTION, "b", day=9, impact=0.4))
     assert (worse.change, worse.quiet_until) == ("worse", None)
 
 
 def test_the_same_turn_makes_the_same_records_and_each_key_has_an_id_of_its_own():
-    found = [finding(drift.QUESTION), finding(performance.QUESTION)]
+    found = [finding(inputs.QUESTION), finding(performance.QUESTION)]
     first, second = World().turn(0, *found), World().turn(0, *found)
     assert first == second
     assert len({alert.id for alert in first}) == 2
@@ -230,7 +230,7 @@ def test_the_same_turn_makes_the_same_records_and_each_key_has_an_id_of_its_own(
 
 def test_the_labels_and_links_of_the_project_come_along():
     section = AlertsSection(labels={"team": "pricing"}, links={"runbook": "https://example.org"}, cooldown="2d")
-    (alert,) = World(rules_of(section)).turn(0, finding(drift.QUESTION))
+    (alert,) = World(rules_of(section)).turn(0, finding(inputs.QUESTION))
     assert alert.labels == {"team": "pricing", "endpoint": "flights", "question": "drift", "severity": "warning"}
     assert alert.links == {"runbook": "https://example.org"}
     assert rules_of(section).cooldown == timedelta(days=2)
@@ -241,7 +241,7 @@ def decision(action, reason="asked for by drift (wind)"):
 
 
 def test_the_first_line_says_what_is_wrong_since_when_what_is_at_stake_and_what_was_done():
-    columns = [finding(drift.QUESTION, f"c{n}", impact=0.06 if n == 0 else None) for n in range(30)]
+    columns = [finding(inputs.QUESTION, f"c{n}", impact=0.06 if n == 0 else None) for n in range(30)]
     (alert,) = World().turn(0, *columns, decisions=(decision("retrain"),))
     assert alert.title == (
         "[critical] flights: drift in c0, c1, c2 and 27 more since 2026-02-22; "
@@ -266,12 +266,12 @@ def test_what_is_not_known_is_said_to_be_and_an_end_says_from_when_to_when():
 
 def test_words_of_the_data_do_not_break_the_lines_and_a_segment_is_named():
     name = "a\r\nBcc: x@y.org \x1b[31m" + "z" * 500
-    (alert,) = World().turn(0, finding(drift.QUESTION, name, segment="origin=JFK", says="one\ntwo"))
+    (alert,) = World().turn(0, finding(inputs.QUESTION, name, segment="origin=JFK", says="one\ntwo"))
     assert len(alert.title.splitlines()) == 1
     assert alert.title.isprintable()
     assert len(alert.title) < 250
     assert "- one two" in alert.body.splitlines()
-    (short,) = World().turn(0, finding(drift.QUESTION, "wind", segment="origin=JFK"))
+    (short,) = World().turn(0, finding(inputs.QUESTION, "wind", segment="origin=JFK"))
     assert "drift in wind (origin=JFK) since" in short.title
 
 
@@ -283,13 +283,13 @@ def test_a_question_that_is_new_to_alerts_is_told_under_its_own_name():
 
 def test_worse_names_what_was_open_before():
     world = World()
-    world.turn(0, finding(drift.QUESTION, "a"))
-    (worse,) = world.turn(7, finding(drift.QUESTION, "b", day=7))
+    world.turn(0, finding(inputs.QUESTION, "a"))
+    (worse,) = world.turn(7, finding(inputs.QUESTION, "b", day=7))
     assert "Open since before: a." in worse.body.splitlines()
 
 
 def test_thousands_of_columns_are_one_alert_still():
-    found = [finding(drift.QUESTION, f"c{n}") for n in range(5_000)]
+    found = [finding(inputs.QUESTION, f"c{n}") for n in range(5_000)]
     world = World()
     began = time.process_time()
     (alert,) = world.turn(0, *found)
@@ -303,4 +303,4 @@ def test_thousands_of_columns_are_one_alert_still():
 
 
 def test_every_quiet_question_is_one_of_the_monitors():
-    assert set(alerts.QUIET) <= {quality.QUESTION, drift.QUESTION, performance.QUESTION}
+    assert set(alerts.QUIET) <= {quality.QUESTION, inputs.QUESTION, performance.QUESTION}

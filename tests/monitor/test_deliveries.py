@@ -87,11 +87,27 @@ def test_worse_is_told_and_better_is_not():
     world.alert("opened")
     world.look()
     world.alert("better")
-    assert world.look() == []
+    assert world.look(days=2) == []
     worse = world.alert("worse")
     assert world.look() == [(worse, "team", 0, 1)]
     world.alert("better")
     assert world.look(days=9) == []
+
+
+def test_what_grows_day_by_day_is_told_once_in_a_cooldown_and_what_gets_more_severe_at_once():
+    world = World(BOTH, cooldown="3d")
+    world.broken = {"pager"}
+    world.alert("opened", severity="warning")
+    world.look()
+    for _ in range(2):
+        world.alert("worse", severity="warning")
+        assert [each[1] for each in world.look(days=1)] == ["pager"]  # who was never told does not wait
+    last = world.alert("worse", severity="warning")
+    world.broken = set()
+    assert world.look(hours=23) == [(last, "pager", 0, 1)]
+    assert world.look(hours=1) == [(last, "team", 0, 1)]
+    severe = world.alert("worse", severity="critical")
+    assert world.look() == [(severe, "team", 0, 1), (severe, "pager", 0, 1)]
 
 
 def test_what_is_over_before_anybody_was_told_is_told_to_nobody():

@@ -4,7 +4,8 @@
 
 | what                              | who is told, and when                                                      |
 |-----------------------------------|----------------------------------------------------------------------------|
-| opened, worse                     | every channel of its route, once                                           |
+| opened                            | every channel of its route, once                                           |
+| worse                             | the same; one more part, without more severity, once in a cool-down        |
 | still open after ``repeat_after`` | the channels that were told, as a reminder                                 |
 | resolved                          | the channels that were told that it is open; nobody else                   |
 | a try failed                      | again after 1 min, 2, 4, … at most 6 h, each less up to a half by chance   |
@@ -156,14 +157,22 @@ def _recipients(line: _Line, known: Known) -> list[str]:
 
 
 def _due_to(channel: str, line: _Line, known: Known) -> list[Due]:
-    news, latest = line.news, line.latest
+    news, latest, last = line.news, line.latest, line.last_told().get(channel)
     if not any(each.delivered for each in line.of(news, channel, 0)):
-        return _next_try(line, news, channel, 0, known.now)
-    again, last = known.section.repeat_after, line.last_told()[channel]
-    if again is None or latest.state == "resolved" or known.now - last.at < duration(again):
+        return [] if _waits(news, last, line, known) else _next_try(line, news, channel, 0, known.now)
+    again = known.section.repeat_after
+    if again is None or last is None or latest.state == "resolved" or known.now - last.at < duration(again):
         return []
     before = [each for each in line.tries if each.delivered and (each.alert, each.channel) == (latest.id, channel)]
     return _next_try(line, latest, channel, 1 + max((each.reminder for each in before), default=0), known.now)
+
+
+def _waits(news: Alert, last: Delivery | None, line: _Line, known: Known) -> bool:
+    """Say whether a channel that was told shortly before can wait: the alert has grown, and is no more severe."""
+    told = next((alert for alert in line.alerts if last is not None and alert.id == last.alert), None)
+    if last is None or told is None or told.episode != news.episode or news.change != "worse":
+        return False
+    return RANKS[news.severity] <= RANKS[told.severity] and known.now - last.at < duration(known.section.cooldown)
 
 
 def _next_try(line: _Line, alert: Alert, channel: str, reminder: int, now: datetime) -> list[Due]:
