@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 
 from kaizen.core import serving
+from kaizen.core.checks import broken
 from kaizen.core.durations import duration, rate
 from kaizen.core.errors import ProjectError, nearest
 from kaizen.core.records import ColumnType, Task
@@ -69,6 +70,8 @@ class DataSection(_Section, frozen=True, kw_only=True):
     types: dict[str, ColumnType] = {}
     tables: dict[str, TableSection] = {}
     rules: dict[str, RuleSection] = {}
+    checks: dict[str, str] = {}  # by name: what must hold between the columns of a row (`core/checks.py`)
+    max_broken: float = 0.0  # share of rows that may break a declared rule of a row, and are left out then
     max_age: str | None = None  # freshness: the newest row may be this old
 
 
@@ -308,6 +311,12 @@ def _check(file: ProjectFile, where: str) -> None:
             where=f"{where}: project.name",
         )
     serving.check(file.serve, where)
+    for name, text in file.data.checks.items():
+        broken(text, None, where=f"{where}: data.checks.{name}")
+    if not 0 <= file.data.max_broken < 1:
+        raise ProjectError(
+            f"a share lies between 0 and 1 (value {file.data.max_broken})", where=f"{where}: data.max_broken"
+        )
     if not 0 < file.experiment.alpha < 0.5:
         raise ProjectError(
             f"alpha lies between 0 and 0.5 (value {file.experiment.alpha})", where=f"{where}: experiment.alpha"

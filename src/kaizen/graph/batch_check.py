@@ -1,0 +1,64 @@
+"""The rules of a row on many rows at once: which row breaks which rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaizen.core.rules import RowRule, Rules, row_rules
+from kaizen.graph.check_arrays import broken_rows
+from kaizen.graph.frame import is_missing, rows_of
+
+
+class BatchCheck:
+    """Rules, ready to be held against frames. It agrees with `row_check` on every row.
+
+    Parameters
+    ----------
+    rules
+        Of the columns that the frames have; a rule that reads a column which a frame lacks is not broken there.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = row_rules(rules)
+        self._types = {rule.column: rule.type for rule in rules.columns}
+
+    def masks(self, frame: Mapping[str, NDArray[Any]]) -> Iterator[tuple[int, RowRule, NDArray[np.bool_]]]:
+        """Yield the number of each rule that can be looked at, the rule, and the rows that break it, (rows,)."""
+        for at, rule in enumerate(self.rules):
+            if frame.keys() >= set(rule.columns):
+                yield at, rule, self._mask(rule, frame)
+
+    def broken(self, frame: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+        """Return which row breaks which rule, (rows, rules)."""
+        found = np.zeros((len(self.rules), rows_of(frame)), np.bool_)
+        for at, _, mask in self.masks(frame):
+            found[at] = mask
+        return found.T
+
+    def _mask(self, rule: RowRule, frame: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+        if rule.broken is not None:
+            return broken_rows(rule.broken, frame)
+        values = frame[rule.name]
+        if rule.kind == "missing":
+            return is_missing(values, self._types[rule.name])
+        if rule.kind == "categories":
+            return _unknown(values, rule.values)
+        mask = _beyond(values, rule)
+        if rule.kind == "range":
+            far = next((each for each in self.rules if (each.kind, each.name) == ("extreme", rule.name)), None)
+            return mask if far is None else mask & ~_beyond(values, far)
+        return mask
+
+
+def _beyond(values: NDArray[Any], rule: RowRule) -> NDArray[np.bool_]:
+    low, high = rule.bounds
+    return (values < (-np.inf if low is None else low)) | (values > (np.inf if high is None else high))
+
+
+def _unknown(values: NDArray[Any], known: Sequence[str]) -> NDArray[np.bool_]:
+    fine = frozenset(known) | {""}
+    return np.fromiter((value not in fine for value in values.tolist()), np.bool_, len(values))
