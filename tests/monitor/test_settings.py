@@ -18,5 +18,18 @@ def test_drift_and_performance_together_keep_the_contract(text, pages_a_day):
     assert settings.drift_level / settings.window_days + 1 / settings.limit == pytest.approx(pages_a_day)
 
 
+@pytest.mark.parametrize(("text", "days"), [("1/30d", 365), ("1/90d", 900)])
+def test_bad_rows_that_page_are_part_of_the_contract(text, days):
+    silent, loud = (settings_of(MonitorSection(max_false_pages=text, page_on_quality=on)) for on in (False, True))
+    assert (silent.quality.pages, silent.quality.between_days) == (False, 365)
+    assert (loud.quality.pages, loud.quality.between_days) == (True, pytest.approx(days))
+    allowed = 1 / silent.limit + silent.drift_level / silent.window_days
+    assert 1 / loud.limit + loud.drift_level / loud.window_days + 1 / days == pytest.approx(allowed)
+
+
+def test_patience_is_counted_in_days():
+    assert settings_of(MonitorSection(quality_patience="36h")).quality.patience_days == 2
+
+
 def test_a_page_a_minute_is_a_page_a_day():
     assert settings_of(MonitorSection(max_false_pages="1/1m")).limit == pytest.approx(1, abs=0.01)

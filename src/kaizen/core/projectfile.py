@@ -107,6 +107,8 @@ class MonitorSection(_Section, frozen=True, kw_only=True):
 
     max_false_pages: str = "1/30d"
     window: str = "7d"
+    page_on_quality: bool = False  # whether bad rows wake somebody
+    quality_patience: str = "28d"  # so long what only differs from the first data counts as bad
 
 
 class ExperimentSection(_Section, frozen=True, kw_only=True):
@@ -291,6 +293,7 @@ def _check(file: ProjectFile, where: str) -> None:
         ("data.max_age", duration, file.data.max_age),
         ("monitor.max_false_pages", rate, file.monitor.max_false_pages),
         ("monitor.window", duration, file.monitor.window),
+        ("monitor.quality_patience", duration, file.monitor.quality_patience),
         ("loop.cooldown", duration, file.loop.cooldown),
         ("loop.budget", rate, file.loop.budget),
         ("learn.budget", search_budget, file.learn.budget),

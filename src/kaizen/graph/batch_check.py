@@ -24,7 +24,7 @@ class BatchCheck:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = row_rules(rules)
-        self._types = {rule.column: rule.type for rule in rules.columns}
+        self.types = {rule.column: rule.type for rule in rules.columns}
 
     def masks(self, frame: Mapping[str, NDArray[Any]]) -> Iterator[tuple[int, RowRule, NDArray[np.bool_]]]:
         """Yield the number of each rule that can be looked at, the rule, and the rows that break it, (rows,)."""
@@ -46,12 +46,16 @@ class BatchCheck:
             found[at] = mask
         return found.T
 
+    def missing(self, column: str, frame: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+        """Return the rows that lack a value of a column, (rows,)."""
+        return is_missing(frame[column], self.types[column])
+
     def _mask(self, rule: RowRule, frame: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
         if rule.broken is not None:
             return broken_rows(rule.broken, frame)
         values = frame[rule.name]
         if rule.kind == "missing":
-            return is_missing(values, self._types[rule.name])
+            return self.missing(rule.name, frame)
         if rule.kind == "categories":
             return _unknown(values, rule.values)
         return _beyond(values, rule)

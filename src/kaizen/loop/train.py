@@ -27,6 +27,7 @@ from kaizen.learn.search import Trial
 from kaizen.loop.journal import Journal
 from kaizen.loop.material import Material
 from kaizen.monitor import reference
+from kaizen.monitor.day_rules import by_day
 
 
 class Trained(msgspec.Struct, frozen=True):
@@ -174,10 +175,11 @@ def _packed(project: Project, rows: Material, outcome: Outcome, framework: Frame
 
 
 def _rules(project: Project, rows: Material) -> Rules:
-    """Return what must hold for a request, by the rows that the model was fitted on and what is declared."""
+    """Return what must hold for a request and a day, by the rows that the model was fitted on and what is declared."""
     with snapshot.opened(rows.dataset, project.blobs) as sql:
         found = profile.profile(sql, "rows", rows.dataset.columns)
-    return infer(found, project.file).of(rows.inputs)
+    frame = {column.name: rows.frame[column.name] for column in rows.inputs}
+    return by_day(infer(found, project.file).of(rows.inputs), frame, rows.problem.blocks)
 
 
 def _reference(rows: Material, outcome: Outcome) -> reference.Reference:
