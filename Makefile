@@ -63,6 +63,8 @@ test-all: test test-slow
 bench: $(VENV)/.dev bench-serving
 	@set -e; for claim in $(filter-out benchmarks/batching.py,$(wildcard benchmarks/[a-z]*.py)); do \
 		echo "== $$claim"; $(BIN)/python $$claim; done
+	@set -e; cd benchmarks; for claim in $(basename $(notdir $(wildcard benchmarks/monitoring/[a-z]*.py))); do \
+		echo "== monitoring/$$claim"; $(abspath $(BIN))/python -m monitoring.$$claim; done
 
 bench-serving: $(VENV)/.dev
 	@echo "== benchmarks/serving"; cd benchmarks && $(abspath $(BIN))/python -m serving

@@ -43,11 +43,22 @@ def counted(server: Process) -> dict[tuple[str, str], float]:
     return found
 
 
+def inputs(rows: list[dict[str, Any]], *, flat: bool) -> Inputs:
+    feeds = packed(COLUMNS, from_rows(COLUMNS, rows))
+    made = Inputs(len(rows), None if flat else feeds)
+    if flat:
+        made.numbers = [None if np.isnan(value) else value for value in feeds["numbers"].ravel().tolist()]
+        made.times, made.strings = feeds["times"].ravel().tolist(), feeds["strings"].ravel().tolist()
+    return made
+
+
 @pytest.mark.parametrize("rows", [1, 10, 200])
-def test_each_row_counts_once_a_rule(rows: int) -> None:
+@pytest.mark.parametrize("flat", [True, False])
+def test_each_row_counts_once_a_rule(rows: int, flat: bool) -> None:
     watch = Rowwatch(RULES, Reader(COLUMNS, len(COLUMNS)))
     odd = ODD | {"width": 200.0, "heavy": False}  # breaks `extreme` in the place of `range`, and the check
-    watch.count(packed(COLUMNS, from_rows(COLUMNS, [ROW, ODD, odd] * rows)))
+    watch.count([inputs([ROW, ODD, odd] * rows, flat=flat)])
+    watch.count([inputs([ROW], flat=flat), inputs([ROW], flat=flat)])
     assert told(watch) == {
         ("width", "range"): rows,
         ("width", "extreme"): rows,
@@ -77,18 +88,9 @@ def test_a_model_without_rules_costs_nothing() -> None:
 def test_a_row_that_breaks_a_declared_rule_is_refused_with_its_place(
     change: dict[str, Any], where: str, what: str, flat: bool
 ) -> None:
-    reader = Reader(COLUMNS, len(COLUMNS))
-    watch = Rowwatch(RULES, reader)
-    inputs = []
-    for row in (ROW, ROW | change):  # a chunk each
-        feeds = packed(COLUMNS, from_rows(COLUMNS, [row]))
-        chunk = Inputs(1, None if flat else feeds)
-        if flat:
-            chunk.numbers = [None if np.isnan(value) else value for value in feeds["numbers"][0].tolist()]
-            chunk.times, chunk.strings = feeds["times"][0].tolist(), feeds["strings"][0].tolist()
-        inputs.append(chunk)
+    watch = Rowwatch(RULES, Reader(COLUMNS, len(COLUMNS)))
     with pytest.raises(RequestError) as caught:
-        watch.refuse(inputs)
+        watch.refuse([inputs([ROW], flat=flat), inputs([ROW | change], flat=flat)])  # a chunk each
     assert (caught.value.status, caught.value.where, caught.value.what) == (422, where, what)
     assert sum(told(watch).values()) == 1
 
@@ -96,17 +98,17 @@ def test_a_row_that_breaks_a_declared_rule_is_refused_with_its_place(
 def test_what_the_data_suggested_refuses_nothing() -> None:
     watch = Rowwatch(RULES, Reader(COLUMNS, len(COLUMNS)))
     odd = ROW | {"width": 5e9, "shop": "Z"}
-    watch.refuse([Inputs(1, packed(COLUMNS, from_rows(COLUMNS, [odd])))])
+    watch.refuse([inputs([odd], flat=True)])
 
 
 def test_refusals_of_two_threads_are_all_counted() -> None:
     watch = Rowwatch(RULES, Reader(COLUMNS, len(COLUMNS)))
-    inputs = [Inputs(1, packed(COLUMNS, from_rows(COLUMNS, [ROW | {"owner": None}])))]
+    bad = [inputs([ROW | {"owner": None}], flat=True)]
 
     def ask() -> None:
         for _ in range(500):
             with pytest.raises(RequestError):
-                watch.refuse(inputs)
+                watch.refuse(bad)
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:

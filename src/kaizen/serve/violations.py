@@ -6,7 +6,7 @@ What breaks a rule is answered and counted, behind the answer (`kaizen_violation
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from threading import Lock
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -56,16 +56,22 @@ class Rowwatch:
         """Whether there is no rule that a row could break."""
         return self._row is None
 
-    def count(self, feeds: Feeds) -> None:
+    def count(self, inputs: Iterable[Inputs]) -> None:
         """Count what these rows break, which are answered; on the loop's thread only.
 
         One by one: up to some 500 rows, the most of a batch, arrays are no faster.
         """
-        if self._row is None:
+        check, counts = self._row, self._answered
+        if check is None:
             return
-        for row in _rows(feeds):
-            for number in self._row(*row):
-                self._answered[number] += 1
+        for part in inputs:
+            if part.rows == 1 and part.feeds is None:
+                for number in check(part.numbers, part.times, part.strings):
+                    counts[number] += 1
+                continue
+            for row in self._rows_in(part):
+                for number in check(*row):
+                    counts[number] += 1
 
     def refuse(self, inputs: Sequence[Inputs]) -> None:
         """Raise a 422 that names the first row that breaks a declared rule, if one does; in any thread."""
