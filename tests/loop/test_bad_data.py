@@ -46,7 +46,7 @@ def test_a_unit_that_changes_for_ten_days_blocks_is_resolved_and_is_not_learned_
     assert quality[0].end == END + timedelta(days=4)  # found on its first day
     drifts = [f for f in patient.records.find(Finding) if f.question == "drift" and f.verdict == "page"]
     assert {f.subject for f in drifts} == {"x", "prediction"}  # people are told
-    assert [action for action, _ in decisions(patient)] == ["promote", "hold"]
+    assert [action for action, _ in decisions(patient)] == ["promote", "hold", "hold"]  # for each trigger once
     reason = decisions(patient)[-1][1]
     assert reason == ("asked for by drift (prediction, x), performance (log_loss), but bad data: x since 2026-02-03")
 
@@ -54,7 +54,7 @@ def test_a_unit_that_changes_for_ten_days_blocks_is_resolved_and_is_not_learned_
     quality = [f for f in patient.records.find(Finding) if f.question == "quality"]
     assert [(f.subject, f.verdict) for f in quality] == [("x", "watch"), ("x", "resolved")]
     assert quality[1].end == END + timedelta(days=16)  # 600 rows are good again
-    assert [action for action, _ in decisions(patient)] == ["promote", "hold"]
+    assert [action for action, _ in decisions(patient)] == ["promote", "hold", "hold"]
     turn = cycle.last_turn(patient)
     assert turn is not None
     assert [(s.first_day, s.last_day, s.whole_from) for s in turn.state.watch.quality.spells] == [(first, last, first)]
@@ -63,7 +63,7 @@ def test_a_unit_that_changes_for_ten_days_blocks_is_resolved_and_is_not_learned_
     assert drifts[-2:] == [("x", "resolved"), ("prediction", "resolved")]  # nothing was retrained for it
 
     go_through(patient, range(27, 29))  # two windows have passed, and the losses, which have a cause of their own, ask
-    assert decisions(patient)[2] == ("retrain", "asked for by performance (log_loss)")
+    assert decisions(patient)[3] == ("retrain", "asked for by performance (log_loss)")
     dataset = next(d for d in patient.records.find(Dataset) if d.parents)
     frame = load_dataset(dataset, patient.blobs)
     days = day_blocks(frame["at"], "UTC")
@@ -72,7 +72,7 @@ def test_a_unit_that_changes_for_ten_days_blocks_is_resolved_and_is_not_learned_
     assert dataset.rows == 30 * 60 + 200 * len({day for day in days.tolist() if day >= turns[0].day})
     (left_out,) = [f for f in patient.records.find(Finding) if f.question == bad_data.LEFT_OUT]
     assert "2,000 are left out: bad data: x from 2026-02-03 to 2026-02-12 (2,000)" in left_out.says
-    judged = patient.records.find(Decision)[3]
+    judged = patient.records.find(Decision)[4]
     assert judged.action == "shadow"
     assert left_out.id in judged.findings
     assert "2,000 are left out" in judged.reason

@@ -12,10 +12,9 @@ def test_windows_are_whole_weeks(text, window, days):
 
 
 @pytest.mark.parametrize(("text", "pages_a_day"), [("1/30d", 1 / 30), ("2/30d", 2 / 30), ("1/365d", 1 / 365)])
-def test_drift_and_performance_together_keep_the_contract(text, pages_a_day):
+def test_all_families_together_keep_the_contract(text, pages_a_day):
     settings = settings_of(MonitorSection(max_false_pages=text))
-    assert settings.drift_level <= 0.01
-    assert settings.drift_level / settings.window_days + 1 / settings.limit == pytest.approx(pages_a_day)
+    assert sum(1 / settings.limit_of(family) for family in settings.shares) == pytest.approx(pages_a_day)
 
 
 @pytest.mark.parametrize(("text", "days"), [("1/30d", 365), ("1/90d", 900)])
@@ -23,8 +22,8 @@ def test_bad_rows_that_page_are_part_of_the_contract(text, days):
     silent, loud = (settings_of(MonitorSection(max_false_pages=text, page_on_quality=on)) for on in (False, True))
     assert (silent.quality.pages, silent.quality.between_days) == (False, 365)
     assert (loud.quality.pages, loud.quality.between_days) == (True, pytest.approx(days))
-    allowed = 1 / silent.limit + silent.drift_level / silent.window_days
-    assert 1 / loud.limit + loud.drift_level / loud.window_days + 1 / days == pytest.approx(allowed)
+    assert sum(silent.shares.values()) == pytest.approx(1)
+    assert sum(loud.shares.values()) + loud.limit / days <= 1 + 1e-9
 
 
 def test_patience_is_counted_in_days():

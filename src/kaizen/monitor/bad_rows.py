@@ -93,7 +93,7 @@ class Day(NamedTuple):
 
 def watched(rules: Rules, reference: Reference) -> tuple[Rate, ...]:
     """Return the shares of rows that are watched: some of each column, one of each check, and one of repeats."""
-    profiles = {profile.name: profile for profile in reference.columns}
+    profiles = {profile.name: profile for profile in reversed(reference.columns)}  # of several parts the first
     found: list[Rate] = []
     for rule in rules.columns:
         if rule.column != rules.target:
@@ -177,7 +177,7 @@ def rules_of(reference: Reference) -> Rules:
 
     Categories only where they are words: a reference has them in a canonical spelling, in which 2.0 is 2.
     """
-    columns = tuple(_rule_of(profile, reference.rows) for profile in reference.columns)
+    columns = tuple(_rule_of(profile, reference.rows) for profile in reference.columns if not profile.part)
     return Rules(rows=reference.rows, columns=columns, task="regression", target="")
 
 

@@ -42,6 +42,7 @@ OPENS_FROM, RESOLVES_BELOW = 0.01, 0.008  # over the share that there may be
 CLEAN_ROWS: Final = 500  # of which none bad says: under 0.8 %
 BETWEEN_FALSE_ALARMS: Final = 365.0  # days
 _SHOWN: Final = 5
+_TOLD_AGAIN: Final = 28  # days
 
 
 class QualitySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,7 +235,7 @@ class _Judging:
 
     def single_rows(self, counted: Day) -> None:
         """Tell of the rows that are absurd, lie far out, or break what is declared."""
-        worth_telling = [(rule, mask) for rule, mask in counted.broken if _is_told(rule) and mask.any()]
+        worth_telling = [(rule, mask) for rule, mask in counted.broken if mask.any() and self._is_news(rule)]
         bad = np.zeros(counted.rows, np.bool_)
         for _, mask in counted.broken:
             bad |= mask
@@ -242,6 +243,10 @@ class _Judging:
         self.state = msgspec.structs.replace(self.state, seen=seen, bad=broken)
         if not worth_telling:
             return
+        day = self._today.day
+        told_now = {f"{rule.kind} {rule.name}": day for rule, _ in worth_telling}
+        recent = {key: last for key, last in self.state.told.items() if day - last < _TOLD_AGAIN}
+        self.state = msgspec.structs.replace(self.state, told=recent | told_now)
         told = np.logical_or.reduce([mask for _, mask in worth_telling])
         worth_telling.sort(key=lambda each: (each[0].kind != "extreme", -int(each[1].sum()), each[0].name))
         parts = [
@@ -260,6 +265,15 @@ class _Judging:
             n=counted.rows,
             blames=tuple(dict.fromkeys(rule.name for rule, _ in worth_telling)),
         )
+
+    def _is_news(self, rule: RowRule) -> bool:
+        """Say whether single rows that break a rule are told: always what is absurd, the rest once in four weeks."""
+        if rule.kind == "extreme":
+            return True
+        if not (rule.is_declared or rule.kind == "range") or rule.name in self.state.accepted:
+            return False
+        last = self.state.told.get(f"{rule.kind} {rule.name}")
+        return self.state.trouble(rule.name) is None and (last is None or self._today.day - last >= _TOLD_AGAIN)
 
     def summary(self) -> None:
         """Say once a window how it went."""
@@ -329,7 +343,7 @@ class _Judging:
             last = day_name(trouble.last_bad)
             says = f"{rate.subject} is good again: since {last} {trouble.hits:,} of {trouble.rows:,} rows {rate.says}."
         elif verdict == "resolved":
-            patience = f"{self._settings.patience_days} days after it changed"
+            patience = f"{self._settings.patience_days} days after it was found"
             says = f"{rate.subject} counts as normal from now on, {patience}. {says}"
         return self._say(
             rate.subject,
@@ -369,10 +383,6 @@ def _least(rate: Rate, detector: RateDetector | None, counted: Day) -> float:
         hits.append(detector.hits)
         rows.append(detector.rows)
     return float(clopper_pearson(hits, rows)[0].max())
-
-
-def _is_told(rule: RowRule) -> bool:
-    return rule.is_declared or rule.kind in ("extreme", "range")
 
 
 def _told(rule: RowRule, rows: int, shown: str) -> str:

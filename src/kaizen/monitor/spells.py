@@ -121,6 +121,7 @@ class QualityState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     troubles: tuple[Trouble, ...] = ()
     over: tuple[Spell, ...] = ()
     accepted: tuple[str, ...] = ()  # subjects that count as normal now
+    told: dict[str, int] = {}  # of rules that single rows broke: when that was said last
     recent: tuple[tuple[int, int], ...] = ()  # days and their rows
     since: int | None = None  # the first day that the next summary speaks of
     seen: int = 0  # rows since then

@@ -2,9 +2,9 @@
 
 Block (a day of inputs and answers, and the days whose labels are now known)
   ├─ rows ─► quality
-  ├─ counts ─► window ─► full? ─► drift
+  ├─ counts ─► streams, windows ─► drift
   └─ losses ─► performance
-                              └─► Findings, and the state for the next day
+                               └─► Findings, and the state for the next day
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from kaizen.core.records import Column, Finding
 from kaizen.core.rules import Rules
 from kaizen.graph.frame import Frame, rows_of
-from kaizen.monitor import drift, performance, quality
+from kaizen.monitor import inputs, performance, quality
+from kaizen.monitor.inputs import Inputs
 from kaizen.monitor.paging import Incident, Stamp
 from kaizen.monitor.performance import PerformanceState
 from kaizen.monitor.reference import Reference, count
 from kaizen.monitor.settings import MonitorSettings
 from kaizen.monitor.spells import QualityState, Rows
-from kaizen.monitor.window import Window
+from kaizen.monitor.window import Day
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class Block:
         The inputs, one row a prediction.
     outputs
         The answers, shape (rows,).
+    times
+        The rows' own times, microseconds since 1970, shape (rows,).
     hidden
         Inputs that the log does not carry, so that they cannot be watched.
     rules
@@ -60,6 +63,7 @@ class Block:
     end: datetime
     frame: Frame
     outputs: NDArray[np.float64] | None
+    times: NDArray[np.int64] | None = None
     hidden: frozenset[str] = frozenset()
     rules: Rules | None = None
     signature: tuple[Column, ...] | None = None
@@ -69,9 +73,9 @@ class Block:
 
 
 class WatchState(msgspec.Struct, frozen=True):
-    """What a monitor remembers: the counts of the window under way, the detector, and what is open."""
+    """What a monitor remembers: the newest days and the streams, the detector of losses, and what is open."""
 
-    window: Window | None = None
+    inputs: Inputs = Inputs()
     performance: PerformanceState = PerformanceState()
     incidents: tuple[Incident, ...] = ()
     quality: QualityState = QualityState()
@@ -92,12 +96,44 @@ def observe(
 ) -> tuple[WatchState, list[Finding]]:
     """Return the state after this day, and what there is to say about it.
 
-    Days come in order; days without rows may be left out. Most days say nothing: a full window says one sentence on
-    drift, a week one on quality, and one for each column whose incident opens or closes; a week of matured days says
-    one on performance, and a page or its end is said at once.
+    Days come in order; days without rows may be left out. Most days say nothing: a change is said on the day that its
+    evidence suffices, a full window says one sentence on drift, a week one on quality and, of matured days, one on
+    performance; a page or its end is said at once.
     """
     rows = rows_of(block.frame) if block.outputs is None else len(block.outputs)
-    today = Rows(
+    of_rows, findings, incidents = quality.assess_day(
+        block.rules,
+        reference,
+        state.quality,
+        _rows(block, rows),
+        state.incidents,
+        settings=settings.quality,
+        stamp=stamp,
+    )
+    seen, progress = state.inputs, state.performance
+    if rows:
+        day = _counted(reference, block, rows)
+        seen, more, incidents = inputs.observe(reference, seen, day, incidents, settings, stamp=stamp)
+        findings += more
+    for number, losses in block.matured if reference.loss is not None else ():
+        assert reference.loss is not None
+        progress, more, incidents = performance.mature(
+            reference.loss,
+            progress,
+            number,
+            losses,
+            incidents,
+            limit=settings.limit_of("performance"),
+            window_days=settings.window_days,
+            start=block.start - timedelta(days=block.day - number),
+            stamp=stamp,
+        )
+        findings += more
+    return WatchState(seen, progress, incidents, of_rows), findings
+
+
+def _rows(block: Block, rows: int) -> Rows:
+    return Rows(
         day=block.day,
         start=block.start,
         end=block.end,
@@ -107,54 +143,14 @@ def observe(
         logged=block.logged,
         hidden=block.masked,
     )
-    quality_state, of_rows, open_now = quality.assess_day(
-        block.rules, reference, state.quality, today, state.incidents, settings=settings.quality, stamp=stamp
+
+
+def _counted(reference: Reference, block: Block, rows: int) -> Day:
+    counts = count(reference, block.frame, block.outputs, times=block.times, hidden=block.hidden)
+    return Day(
+        number=block.day,
+        start=block.start,
+        end=block.end,
+        rows=rows,
+        counts={key: tuple(counted.tolist()) for key, counted in counts.items()},
     )
-    state = msgspec.structs.replace(state, quality=quality_state, incidents=open_now)
-    window, findings, incidents = _elapse(reference, state.window, block.day, state.incidents, settings, stamp)
-    findings = of_rows + findings
-    if rows:
-        window = window or _new(block, settings)
-        window = window.add(count(reference, block.frame, block.outputs, hidden=block.hidden), rows, block.end)
-    window, more, incidents = _elapse(reference, window, block.day + 1, incidents, settings, stamp)
-    findings += more
-    progress, loss = state.performance, reference.loss
-    if loss is None:
-        return WatchState(window, progress, incidents, state.quality), findings
-    for day, losses in block.matured:
-        progress, more, incidents = performance.mature(
-            loss,
-            progress,
-            day,
-            losses,
-            incidents,
-            limit=settings.limit,
-            window_days=settings.window_days,
-            start=block.start - timedelta(days=block.day - day),
-            stamp=stamp,
-        )
-        findings += more
-    return WatchState(window, progress, incidents, state.quality), findings
-
-
-def _new(block: Block, settings: MonitorSettings) -> Window:
-    last = block.day + settings.window_days - 1
-    return Window(first_day=block.day, last_day=last, start=block.start, end=block.end, rows=0, counts={})
-
-
-def _elapse(
-    reference: Reference,
-    window: Window | None,
-    day: int,
-    incidents: tuple[Incident, ...],
-    settings: MonitorSettings,
-    stamp: Stamp,
-) -> tuple[Window | None, list[Finding], tuple[Incident, ...]]:
-    """Return the window as the given day begins: judged and gone when it is full, longer when it has too few rows."""
-    if window is None or day <= window.last_day:
-        return window, [], incidents
-    if window.rows < settings.min_rows:
-        weeks = -(-(day - window.last_day) // settings.window_days)
-        return window.longer(weeks * settings.window_days), [], incidents
-    findings, incidents = drift.assess(reference, window, incidents, level=settings.drift_level, stamp=stamp)
-    return None, findings, incidents
