@@ -235,45 +235,50 @@ class _Judging:
 
     def single_rows(self, counted: Day) -> None:
         """Tell of the rows that are absurd, lie far out, or break what is declared."""
-        worth_telling = [(rule, mask) for rule, mask in counted.broken if mask.any() and self._is_news(rule)]
+        self._tally(counted)
+        news = [(rule, mask) for rule, mask in counted.broken if mask.any() and self._is_news(rule)]
+        if not news:
+            return
+        self._remember([rule for rule, _ in news])
+        news.sort(key=lambda each: (each[0].kind != "extreme", -int(each[1].sum()), each[0].name))
+        odd = np.logical_or.reduce([mask for _, mask in news])
+        frame = self._today.frame
+        parts = [_told(rule, int(mask.sum()), bad_rows.example(rule, mask, frame)) for rule, mask in news[:_SHOWN]]
+        more = f", and {len(news) - _SHOWN} rules more" if len(news) > _SHOWN else ""
+        of = f"{int(odd.sum())} of {counted.rows:,} rows of {day_name(self._today.day)}"
+        self._finding(
+            question=SINGLE,
+            subject=news[0][0].name,
+            method=METHOD_SINGLE,
+            verdict="watch",
+            says=f"{of} are odd: {'; '.join(parts)}{more}.",
+            estimate=float(odd.mean()),
+            blames=tuple(dict.fromkeys(rule.name for rule, _ in news)),
+        )
+
+    def _tally(self, counted: Day) -> None:
         bad = np.zeros(counted.rows, np.bool_)
         for _, mask in counted.broken:
             bad |= mask
         seen, broken = self.state.seen + counted.rows, self.state.bad + int(bad.sum())
         self.state = msgspec.structs.replace(self.state, seen=seen, bad=broken)
-        if not worth_telling:
-            return
-        day = self._today.day
-        told_now = {f"{rule.kind} {rule.name}": day for rule, _ in worth_telling}
-        recent = {key: last for key, last in self.state.told.items() if day - last < _TOLD_AGAIN}
-        self.state = msgspec.structs.replace(self.state, told=recent | told_now)
-        told = np.logical_or.reduce([mask for _, mask in worth_telling])
-        worth_telling.sort(key=lambda each: (each[0].kind != "extreme", -int(each[1].sum()), each[0].name))
-        parts = [
-            _told(rule, int(mask.sum()), bad_rows.example(rule, mask, self._today.frame))
-            for rule, mask in worth_telling
-        ]
-        more = f", and {len(parts) - _SHOWN} rules more" if len(parts) > _SHOWN else ""
-        self._finding(
-            question=SINGLE,
-            subject=worth_telling[0][0].name,
-            method=METHOD_SINGLE,
-            verdict="watch",
-            says=f"{int(told.sum())} of {counted.rows:,} rows of {day_name(self._today.day)} are odd: "
-            f"{'; '.join(parts[:_SHOWN])}{more}.",
-            estimate=float(told.mean()),
-            n=counted.rows,
-            blames=tuple(dict.fromkeys(rule.name for rule, _ in worth_telling)),
-        )
 
     def _is_news(self, rule: RowRule) -> bool:
-        """Say whether single rows that break a rule are told: always what is absurd, the rest once in four weeks."""
-        if rule.kind == "extreme":
-            return True
-        if not (rule.is_declared or rule.kind == "range") or rule.name in self.state.accepted:
+        """Say whether single rows that break a rule are told: always what is absurd, the rest once in four weeks.
+
+        What has an incident, or counts as normal, was told.
+        """
+        if rule.name in self.state.accepted or self.state.trouble(rule.name) is not None:
             return False
         last = self.state.told.get(f"{rule.kind} {rule.name}")
-        return self.state.trouble(rule.name) is None and (last is None or self._today.day - last >= _TOLD_AGAIN)
+        is_new = last is None or self._today.day - last >= _TOLD_AGAIN
+        return rule.kind == "extreme" or (is_new and (rule.is_declared or rule.kind == "range"))
+
+    def _remember(self, told: Sequence[RowRule]) -> None:
+        day = self._today.day
+        recent = {key: last for key, last in self.state.told.items() if day - last < _TOLD_AGAIN}
+        now = {f"{rule.kind} {rule.name}": day for rule in told}
+        self.state = msgspec.structs.replace(self.state, told=recent | now)
 
     def summary(self) -> None:
         """Say once a window how it went."""
@@ -341,7 +346,7 @@ class _Judging:
         says += f", such as {shown}." if shown else "."
         if verdict == "resolved" and trouble is not None:
             last = day_name(trouble.last_bad)
-            says = f"{rate.subject} is good again: since {last} {trouble.hits:,} of {trouble.rows:,} rows {rate.says}."
+            says = f"Good again since {last}: {trouble.hits:,} of {trouble.rows:,} rows {rate.says}."
         elif verdict == "resolved":
             patience = f"{self._settings.patience_days} days after it was found"
             says = f"{rate.subject} counts as normal from now on, {patience}. {says}"
