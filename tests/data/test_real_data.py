@@ -155,6 +155,7 @@ def test_the_years_of_a_bank_differ_and_say_so(real, declare, tmp_path):
     assert found == {
         ("age", "range"), ("month", "categories"), ("previous", "range"), ("poutcome", "categories"),
         ("emp.var.rate", "range"), ("cons.price.idx", "range"), ("cons.conf.idx", "range"),
+            ("euribor3m", "range"),
     }  # fmt: skip
 
 

@@ -52,6 +52,18 @@ def test_what_the_law_changed_is_found_and_a_month_of_wrong_passenger_counts():
     assert paging(month("2019-03")) - {"tip_amount"} == {"congestion_surcharge", "extra", "total_amount"}
 
 
+def test_single_absurd_amounts_and_rows_out_of_their_month_are_told_and_page_nobody():
+    august, november = month("2018-08"), month("2018-11")
+    assert not august.page
+    told = {finding.subject: finding.says for finding in august.odd}
+    assert "429490" in told["fare_amount"]
+    assert "429491" in told["total_amount"]
+    late = [finding for finding in november.odd if finding.subject == "pickup_datetime"]
+    assert [finding.verdict for finding in late] == ["watch"]
+    assert "3 rows lie outside 2018-11-01 to 2018-11-30" in late[0].says
+    assert {finding.verdict for finding in (*august.odd, *november.odd)} == {"watch"}
+
+
 @pytest.fixture(scope="module")
 def stream():
     return backtest(REFERENCE, FOLDER / "yellow_tripdata_sample_20*.csv.gz")

@@ -33,16 +33,16 @@ class Table:
 
     Parameters
     ----------
-    sql
+    sql, view
         See `kaizen.data.tables.read`.
     address
         What it is called.
     """
 
     def __init__(self, sql: duckdb.DuckDBPyConnection, address: str, view: str = "rows") -> None:
-        self._sql = sql
+        self.sql = sql
         self._from = f"FROM {quoted(view)}"
-        self._view = view
+        self.view = view
         self.address = address
         self.stored = stored_types(sql, f"SELECT * {self._from}")
         counts = "".join(f", count({quoted(name)})" for name in self.stored)
@@ -55,7 +55,7 @@ class Table:
     def kinds(self) -> dict[str, ColumnType | None]:
         """Return the type that each column is compared as; None: it has none."""
         kinds = {name: kind_of(stored) for name, stored in self.stored.items()}
-        texts = texts_of(self._sql, self._view, [name for name, kind in kinds.items() if kind == "category"])
+        texts = texts_of(self.sql, self.view, [name for name, kind in kinds.items() if kind == "category"])
         return {name: "text" if name in texts else kind for name, kind in kinds.items()}
 
     def blocks(self) -> NDArray[np.int64]:
@@ -105,7 +105,7 @@ class Table:
         if int(self._one(f"SELECT approx_count_distinct(v) FROM ({source})")[0]) > LABELS:
             kept = f"SELECT v FROM ({source}) GROUP BY v ORDER BY count(*) DESC, v LIMIT {LABELS}"
             source = f"SELECT CASE WHEN v = '' OR v IN ({kept}) THEN v ELSE '{_OTHER}' END AS v, b FROM ({source})"
-        found = self._sql.execute(f"SELECT v, b, count(*) AS n FROM ({source}) GROUP BY v, b ORDER BY v, b")
+        found = self.sql.execute(f"SELECT v, b, count(*) AS n FROM ({source}) GROUP BY v, b ORDER BY v, b")
         arrays = {name: np.ma.getdata(values) for name, values in found.fetchnumpy().items()}
         return arrays["v"].tolist(), arrays["b"].astype(np.int64), arrays["n"].astype(np.int64)
 
@@ -117,15 +117,6 @@ class Table:
         if type_ in ("category", "text"):
             return np.asarray(self._array(f"coalesce({value}, '')", step), np.object_)
         return np.asarray(self._array(f"coalesce({value}, 'nan'::DOUBLE)", step), np.float64)
-
-    def unreadable(self, name: str) -> tuple[int, str]:
-        """Return how many values of a column are no number, and the first of them in alphabetical order."""
-        if name not in self.stored or kind_of(self.stored[name]) != "category":
-            return 0, ""
-        text = self._value(name, "category")
-        wrong = f"FILTER ({text} IS NOT NULL AND TRY_CAST({text} AS DOUBLE) IS NULL)"
-        count, example = self._one(f"SELECT count(*) {wrong}, min({text}) {wrong} {self._from}")
-        return int(count), str(example or "")
 
     def extremes(self, name: str) -> tuple[float, float]:
         """Return the smallest and the largest number of a column; NaN where it has none."""
@@ -183,8 +174,8 @@ class Table:
         return self._fetched(f"SELECT v FROM ({numbered}) WHERE r % {step} = 0")
 
     def _fetched(self, query: str) -> NDArray[Any]:
-        return np.asarray(np.ma.getdata(self._sql.execute(query).fetchnumpy()["v"]))
+        return np.asarray(np.ma.getdata(self.sql.execute(query).fetchnumpy()["v"]))
 
     def _one(self, query: str) -> tuple[Any, ...]:
-        found: Any = self._sql.execute(query).fetchone()
+        found: Any = self.sql.execute(query).fetchone()
         return tuple(found)

@@ -53,6 +53,11 @@ def lower(count: int, n: int, alpha: float = _ALPHA) -> float:
     return 0.0 if count <= 0 else float(special.betaincinv(count, n - count + 1, alpha))
 
 
+def outside_of(count: int) -> float:
+    """Return the share of values that may lie beyond a quarter of the range of so many."""
+    return _OUTSIDE + 10 / max(1, count)
+
+
 def _suggested(column: ColumnProfile, rows: int, file: ProjectFile) -> Rule:
     rule = Rule(
         column=column.name,
@@ -66,7 +71,7 @@ def _suggested(column: ColumnProfile, rows: int, file: ProjectFile) -> Rule:
     if column.name == file.data.target:  # labels come late: how many are missing says nothing
         return msgspec.structs.replace(rule, min_missing=0.0, max_missing=1.0, never_missing=False)
     if column.type == "number" and "unique" not in column.flags and column.count:  # an identity only ever grows
-        return msgspec.structs.replace(rule, low=column.min, high=column.max, max_outside=_OUTSIDE + 10 / column.count)
+        return msgspec.structs.replace(rule, low=column.min, high=column.max, max_outside=outside_of(column.count))
     if column.type == "category" and column.values and column.distinct < rows / 5:
         unseen = upper(column.singles, max(column.count, 1)) if column.singles else 0.0
         return msgspec.structs.replace(rule, categories=column.values, max_unknown=_UNKNOWN + 2 * unseen)

@@ -148,6 +148,7 @@ def _asked(rule: Rule, index: int, stored: str) -> dict[str, str]:
     if rule.type == "number":
         asked |= {"min": f"min({v})", "max": f"max({v})"}
         asked["outside"] = f"count(*) FILTER ({_beyond(v, rule.near)})"
+        asked["unusual"] = f"count(*) FILTER ({_beyond(v, rule.usual)})"
         asked["far"] = f"count(*) FILTER ({_beyond(v, rule.far)})"
     if rule.categories is not None:
         unknown = _unknown(v, rule)
@@ -221,8 +222,12 @@ def _range(rule: Rule, figures: Mapping[str, Any]) -> Iterator[Violation]:
         yield _violation(rule.column, "range", allowed, seen, outside, says, rule)
     elif figures["far"]:
         allowed = _allowed(rule.far)
-        says = f"{figures['far']} values of {rule.column!r} are absurd beside the reference; they reach from {seen}."
+        says = f"{_values(figures['far'])} of {rule.column!r}: absurd beside the reference; it reaches from {seen}."
         yield _violation(rule.column, "extreme", allowed, seen, figures["far"], says, rule)
+    elif figures["unusual"]:
+        says = f"{_values(figures['unusual'])} of {rule.column!r}: further off than the reference's range is wide; "
+        says += f"it reaches from {seen}."
+        yield _violation(rule.column, "range", _allowed(rule.usual), seen, figures["unusual"], says, rule)
 
 
 def _categories(rule: Rule, figures: Mapping[str, Any]) -> Iterator[Violation]:
@@ -319,6 +324,10 @@ def _violation(
 ) -> Violation:
     failed = fail or (rule is not None and name in rule.declared)
     return Violation(column, name, expected, found, int(rows), says, "fail" if failed else "watch")
+
+
+def _values(count: int) -> str:
+    return "1 value" if count == 1 else f"{count} values"
 
 
 def _allowed(bounds: Bounds) -> str:

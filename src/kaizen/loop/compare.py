@@ -21,6 +21,7 @@ from kaizen.core.ports import Framework
 from kaizen.core.records import FeatureColumn
 from kaizen.data import tables
 from kaizen.data.counting import Table
+from kaizen.loop.odd_rows import odd_rows
 from kaizen.loop.pair import Pair
 from kaizen.monitor import compare as comparing
 from kaizen.monitor.compare import ColumnCompared, Comparison, TableRead
@@ -93,6 +94,7 @@ def walk(
                 left_out.append(ColumnCompared(name=name, type=pair.type_of(name), page=False, why=why))
             else:
                 changes[name] = [change(profile, counts, limit) for profile, counts in pair.counted(name)]
+        moment = at or SystemClock().now()
         judged, together = comparing.judge(list(changes.values()), _together(pair, list(changes), note))
         found = comparing.comparison(
             judged,
@@ -101,7 +103,8 @@ def walk(
             reference=_read(pair.old, pair.time),
             current=_read(pair.new, pair.time),
             time=pair.time,
-            at=at or SystemClock().now(),
+            at=moment,
+            odd=odd_rows(pair, changes, moment, ignore),
         )
         return found, changes
 

@@ -83,10 +83,6 @@ class Pair:
             return [self._numbers(name, kind)]
         return [self._labels(name)] if kind == "category" else self._parts(name, kind or "text")
 
-    def unreadable(self, name: str) -> tuple[int, str]:
-        """Return how many values of the other table are no number where the reference has numbers, and one of them."""
-        return self.new.unreadable(name) if self._kinds[name] in ("number", "boolean") else (0, "")
-
     def sides(self, names: Sequence[str]) -> tuple[list[Column], Side, Side]:
         """Return some rows of both, spread over the tables, and their blocks; only what both have and can be ranked."""
         kinds = [(name, self._kinds[name]) for name in names if name in self.new.stored]

@@ -19,6 +19,7 @@ from kaizen.core.records import Finding
 from kaizen.monitor.drift import MATTERS, MISSING_MATTERS, Change
 from kaizen.monitor.joint import MATTERS as AUC_MATTERS
 from kaizen.monitor.joint import Joint
+from kaizen.monitor.quality import SINGLE
 from kaizen.stats.ebh import e_bh
 
 METHOD = "e-values of chi2 and hypergeometric tests, e-BH over columns; debiased Jensen-Shannon distance"
@@ -80,6 +81,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     together: Together | None
     findings: tuple[Finding, ...]
 
+    @property
+    def odd(self) -> tuple[Finding, ...]:
+        """What is told and pages nobody: single rows and columns that are not what they were."""
+        return tuple(finding for finding in self.findings if finding.question == SINGLE)
+
 
 def judge(
     changes: Sequence[Sequence[Change]], joint: Joint | None = None, level: float = LEVEL
@@ -121,8 +127,12 @@ def comparison(
     current: TableRead,
     time: str | None,
     at: datetime,
+    odd: Sequence[Finding] = (),
 ) -> Comparison:
-    """Return the comparison of two tables, those columns first that page, then by effect over what matters."""
+    """Return the comparison of two tables, those columns first that page, then by effect over what matters.
+
+    What is `odd` is told with it, and pages nobody.
+    """
     ranked = sorted(judged, key=lambda column: (not column.page, -column.effect / column.matters))
     paging = [column for column in ranked if column.page]
     blocks = "a day" if time else "a stretch of a thirtieth of the reference's rows"
@@ -135,7 +145,7 @@ def comparison(
         blocks=blocks,
         columns=(*ranked, *left_out),
         together=together,
-        findings=(*(_finding(column, current, at) for column in paging), *_joint_finding(together, current, at)),
+        findings=(*(_finding(column, current, at) for column in paging), *_joint_finding(together, current, at), *odd),
     )
 
 

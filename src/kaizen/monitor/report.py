@@ -37,6 +37,10 @@ def html(found: Comparison, changes: Mapping[str, Sequence[Change]]) -> str:
     if others:
         note = "By how far they lie from the reference; what lies under what matters is shown all the same."
         parts.append(section("Columns that page nobody", _pictures(others, changes), note=note))
+    if found.odd:
+        rows = [(finding.subject, finding.says) for finding in found.odd]
+        note = "Single rows and columns that are not what they were; they page nobody."
+        parts.append(section("To look at", table(("column", "what it says"), rows), note=note))
     if left_out:
         parts.append(section("Not compared", table(("column", "why"), [(c.name, c.why) for c in left_out])))
     parts.append(section("How to read this", paragraph(_HOW), paragraph(_blocks(found))))

@@ -51,5 +51,7 @@ def compare(
         ]
         print_table(("", "column", "type", "evidence", "needs", "effect", "matters", "detectable", "why"), rows)
         click.echo(found.says)
+        for finding in found.odd:
+            click.echo(f"To look at: {finding.says}")
     if exit_code and found.page:
         sys.exit(1)
