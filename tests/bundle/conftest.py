@@ -149,6 +149,7 @@ class Shop:
             "certificate": self.certificate,
             "environment": environment(),
             "reference": b"{}\n",
+            "loss": self.graph,
             "examples": examples_of(COLUMNS, rows(3)),
         }
         return Parts(**{**given, **changes})  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
     graph.onnx         numbers, times, strings -> the answer
     signature.json     columns, answer, rows to try
     reference.json     what the monitors hold the stream against (not for a graph from elsewhere)
+    loss.onnx          the loss that is expected of a row (only where the answer is a value)
     environment.json   versions and code revision
     certificate.json   what was compared with the trained model, and the outcome
 
@@ -53,6 +54,8 @@ class Parts:
         Where it was made.
     reference
         The monitors' reference as JSON; None if there is none.
+    loss
+        ONNX, whole: the groups of `inputs` to the loss expected of a row, double (n, 1); None if there is none.
     examples
         Rows in the wire form that a caller can try.
     seen
@@ -66,6 +69,7 @@ class Parts:
     certificate: Certificate
     environment: Environment
     reference: bytes | None = None
+    loss: bytes | None = None
     examples: tuple[Example, ...] = ()
     seen: tuple[Seen, ...] = ()
 
@@ -182,6 +186,8 @@ def _check_certificate(parts: Parts, where: str) -> None:
 def _check_graph(parts: Parts, where: str) -> None:
     """Raise unless the graph is allowed, reads the groups of its columns, and answers its own examples."""
     allowed.check(parts.graph, where=f"{where}: {manifest.GRAPH}")
+    if parts.loss is not None:
+        allowed.check(parts.loss, where=f"{where}: {manifest.LOSS}")
     session = Session(parts.graph)
     groups = grouped(parts.inputs)
     if unknown := sorted(set(session.inputs) - set(groups)):
@@ -207,7 +213,8 @@ def _contents(parts: Parts) -> Mapping[str, bytes]:
         manifest.ENVIRONMENT: manifest.canonical_json(parts.environment),
         manifest.CERTIFICATE: manifest.canonical_json(parts.certificate),
     }
-    return contents if parts.reference is None else {**contents, manifest.REFERENCE: parts.reference}
+    optional = {manifest.REFERENCE: parts.reference, manifest.LOSS: parts.loss}
+    return contents | {path: data for path, data in optional.items() if data is not None}
 
 
 def _stored(path: str, data: bytes, blobs: Blobs) -> File:

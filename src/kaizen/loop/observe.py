@@ -7,6 +7,7 @@ losses are counted on mature days only, or early labels, which are not like the 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -20,7 +21,7 @@ from kaizen.core.project import Project
 from kaizen.core.records import Arm, Bundle, Endpoint, Finding, Task, Verdict
 from kaizen.experiment.compare import Comparison, compare, pair
 from kaizen.graph.frame import take
-from kaizen.loop import history
+from kaizen.loop import history, unlabelled
 from kaizen.loop.history import Answers
 from kaizen.loop.policy import Compared
 from kaizen.loop.triggers import Request
@@ -108,11 +109,19 @@ def _watched(
         end=end,
         frame=groups[0].frame if groups else {},
         outputs=groups[0].outputs if groups else None,
+        scores=unlabelled.scores(project, champion, reference, groups[0].frame, groups[0].outputs) if groups else None,
         hidden=frozenset(read - set(groups[0].frame)) if groups else frozenset(),
         matured=() if is_new and before.watched is not None else losses,
     )
     settings = settings_of(project.file.monitor)
-    after, findings = watch(reference, state, block, settings, stamp=_Stamp(project, champion, f"watch {day}"))
+    after, findings = watch(
+        reference,
+        state,
+        block,
+        settings,
+        stamp=_Stamp(project, champion, f"watch {day}"),
+        rows=partial(unlabelled.reference_rows, project, reference.estimate),
+    )
     return msgspec.structs.replace(before, watched=champion, watch=after), findings
 
 

@@ -19,6 +19,7 @@ from kaizen.core.errors import DataError, nearest
 from kaizen.core.records import Column, ColumnType
 from kaizen.graph.frame import Frame
 from kaizen.monitor.binning import Bins, bins_of, place
+from kaizen.monitor.estimate import EstimateReference
 from kaizen.stats.distances import INDEPENDENT, Spread, spread_of
 from kaizen.stats.intervals import t_bounds
 
@@ -84,6 +85,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Profile, ...]
     output: Profile | None = None
     loss: LossReference | None = None
+    estimate: EstimateReference | None = None  # what estimates without labels stand on
 
     @property
     def profiles(self) -> tuple[Profile, ...]:

@@ -1,0 +1,1 @@
+"""The claims of the monitors, a file each, with their rivals."""
