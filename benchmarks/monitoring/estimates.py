@@ -15,15 +15,17 @@ from typing import NamedTuple
 
 import numpy as np
 from _report import arguments, cannot_run, failed, figure, goal, machine, summary, table
-from monitoring import nannyml
-from monitoring.tables import BINS, REAL, SHIFTS, TABLES, Index, Table, World, load, world
 from numpy.typing import NDArray
 
 from kaizen.core import plugins
 from kaizen.learn import losses
 from kaizen.learn.problem import Features
-from kaizen.monitor.estimate import EstimateReference, ReferenceRows, estimate, fit, keep, outside
+from kaizen.monitor.basis import ReferenceRows
+from kaizen.monitor.estimate import EstimateReference, estimate, fit, keep, outside
 from kaizen.stats import metrics
+from monitoring import nannyml
+from monitoring.nannyml import NANNYML
+from monitoring.tables import BINS, REAL, SHIFTS, TABLES, Index, Table, World, load, world
 
 Float = NDArray[np.float64]
 REFERENCE, SIZE = 4000, 1000
@@ -58,8 +60,9 @@ def main() -> None:
     quick = arguments(__doc__).quick
     if not REAL.is_dir():
         cannot_run(f"no {REAL}: set KAIZEN_DATA to the folder of data sets")
-    rival = not nannyml.problem()
-    print(f"  rival: {nannyml.version()}" if rival else f"  SKIPPED  NannyML cannot be installed: {nannyml.problem()}")
+    problem = NANNYML.problem()
+    rival = not problem
+    print(f"  rival: {NANNYML.version()}" if rival else f"  SKIPPED  NannyML cannot be installed: {problem}")
     _california(rival=rival)
     references, windows = (2, 6) if quick else (10, 12)
     found: Found = defaultdict(list)
@@ -254,7 +257,8 @@ def _goals(found: Found, shift: str) -> None:
     if told:
         covered = _covered(told)
         error = np.sqrt(covered * (1 - covered) / len(told))
-        sides = f"{len(told)} bands, NannyML's {_covered([t for k in keys for t in found.get((*k[:3], 'NannyML'), [])]):.3f}"
+        theirs = [t for key in keys for t in found.get((*key[:3], "NannyML"), [])]
+        sides = f"{len(told)} bands, NannyML's {_covered(theirs):.3f}"
         goal(f"shift {shift}: right bands", covered, 0.93, least=True, sides=f"{sides}, standard error {error:.3f}")
         goal(f"shift {shift}: right bands", covered, 0.97)
     else:

@@ -14,7 +14,8 @@ from kaizen.core.project import Project
 from kaizen.core.projectfile import Gate
 from kaizen.core.records import Bundle, Finding
 from kaizen.loop import observe, pipeline, unlabelled
-from kaizen.monitor.estimate import BLIND, ReferenceRows
+from kaizen.monitor.basis import ReferenceRows
+from kaizen.monitor.estimate import BLIND
 from kaizen.monitor.reference import Reference
 from kaizen.monitor.unlabelled import SUMMARY
 from tests.loop.conftest import END, TOML, made_up_rows
@@ -25,7 +26,7 @@ from tests.monitor.unlabelled_world import reference
 def reference_of(project: Project) -> Reference:
     endpoint = project.endpoint()
     assert endpoint is not None
-    found = observe._reference(project, endpoint.champion.bundle)
+    found = observe.reference_of(project, endpoint.champion.bundle)
     assert found is not None
     return found
 

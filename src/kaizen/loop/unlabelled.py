@@ -28,8 +28,10 @@ from kaizen.learn import losses
 from kaizen.learn.fit import Outcome
 from kaizen.loop.material import Material
 from kaizen.monitor import estimate
+from kaizen.monitor.basis import ReferenceRows
 from kaizen.monitor.binning import place
-from kaizen.monitor.estimate import EstimateReference, ReferenceRows
+from kaizen.monitor.estimate import EstimateReference
+from kaizen.monitor.parts import VALUES
 from kaizen.monitor.reference import Reference
 from kaizen.stats.expected import LOWER_IS_BETTER
 
@@ -58,7 +60,7 @@ def prepared(project: Project, rows: Material, outcome: Outcome, reference: Refe
         return Prepared(reference, None)
     made, groups = found
     inputs = take(rows.frame, sample.rows)
-    placed = {p.key: (place(p.bins, inputs[p.name]), p.bins.size) for p in reference.columns}
+    placed = {p.key: (place(p.bins, inputs[p.name]), p.bins.size) for p in reference.columns if p.part == VALUES}
     kept = project.blobs.put(msgspec.msgpack.encode(estimate.keep(made, groups, score, truth, placed)))
     matters = allowed_by(project.file.learn.gates, metric, made.figures[metric])
     made = msgspec.structs.replace(made, rows=kept, matters=made.matters if matters is None else matters)

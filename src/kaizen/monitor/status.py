@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import msgspec
 
 from kaizen.core.records import Finding
-from kaizen.monitor import drift, performance, quality, unlabelled
+from kaizen.monitor import inputs, performance, quality, unlabelled
 
-_SUMMARIES = (drift.SUMMARY, quality.SUMMARY, performance.SUMMARY, unlabelled.SUMMARY)
-_QUESTIONS = (drift.QUESTION, quality.QUESTION, performance.QUESTION, unlabelled.QUESTION, unlabelled.TRUST)
+_SUMMARIES = (inputs.SUMMARY, quality.SUMMARY, performance.SUMMARY, unlabelled.SUMMARY)
+_QUESTIONS = (inputs.QUESTION, quality.QUESTION, performance.QUESTION, unlabelled.QUESTION, unlabelled.TRUST)
 
 
 class MonitorStatus(msgspec.Struct, frozen=True):

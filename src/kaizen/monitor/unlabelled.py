@@ -10,7 +10,7 @@ in the inputs shows it; the first labels do, and that is what the last line is f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -18,11 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaizen.core.records import Finding, Verdict
+from kaizen.monitor.basis import ReferenceRows
 from kaizen.monitor.daily import CHECKED, expected_figure
-from kaizen.monitor.estimate import BLIND, Estimate, Estimated, EstimateReference, ReferenceRows, estimate, outside
+from kaizen.monitor.estimate import BLIND, Estimate, Estimated, EstimateReference, estimate, outside
 from kaizen.monitor.outcomes import outcome_of
 from kaizen.monitor.paging import Incident, Stamp, settle
-from kaizen.monitor.window import day_name
+from kaizen.monitor.parts import VALUES
+from kaizen.monitor.reference import Reference
+from kaizen.monitor.settings import MonitorSettings
+from kaizen.monitor.window import Day, Window, day_name
 from kaizen.stats.detectors import RiskDetector
 from kaizen.stats.intervals import t_bounds
 
@@ -55,7 +59,7 @@ class Miss(msgspec.Struct, frozen=True):
     rows: int
 
 
-class UnlabelledState(msgspec.Struct, frozen=True):
+class UnlabelledState(msgspec.Struct, frozen=True, omit_defaults=True):
     """The detector of a worse metric, those of misses to either side, and the days that they rest on."""
 
     worse: RiskDetector = RiskDetector()
@@ -64,6 +68,92 @@ class UnlabelledState(msgspec.Struct, frozen=True):
     pending: tuple[Pending, ...] = ()
     misses: tuple[Miss, ...] = ()
     quiet_days: int = 0  # mature days since the estimate was no longer trusted
+
+
+def counted(reference: Reference, scores: NDArray[np.float64] | None) -> dict[str, NDArray[np.int64]]:
+    """Return the counts of a day's scores, shape (rows,), under `KEY`; nothing where they are not known."""
+    if reference.estimate is None or scores is None:
+        return {}
+    return {KEY: reference.estimate.outcomes.count(scores)}
+
+
+def observe(
+    reference: Reference,
+    state: UnlabelledState,
+    day: Day,
+    window: Window | None,
+    incidents: tuple[Incident, ...],
+    *,
+    rows: Callable[[], ReferenceRows | None],
+    limit: float,
+    stamp: Stamp,
+) -> tuple[UnlabelledState, list[Finding], tuple[Incident, ...]]:
+    """Return the state after this day, what there is to say of the window that it fills, and what is open.
+
+    Parameters
+    ----------
+    rows
+        Gives the reference's rows, when a window is full.
+    limit
+        See `assess`.
+    """
+    known = reference.estimate
+    if known is None:
+        return state, [], incidents
+    if KEY in day.counts:
+        state = seen(known, state, day.number, np.asarray(day.counts[KEY]))
+    if window is None:
+        return state, [], incidents
+    return assess(
+        known,
+        state,
+        window.counts,
+        incidents,
+        profiles={p.key: p.counts for p in reference.columns if p.part == VALUES},
+        rows=rows(),
+        limit=limit,
+        start=window.start,
+        end=window.end,
+        days=window.days,
+        stamp=stamp,
+    )
+
+
+def mature(
+    reference: Reference,
+    state: UnlabelledState,
+    days: Sequence[tuple[int, NDArray[np.float64]]],
+    incidents: tuple[Incident, ...],
+    *,
+    day: int,
+    start: datetime,
+    settings: MonitorSettings,
+    stamp: Stamp,
+) -> tuple[UnlabelledState, list[Finding], tuple[Incident, ...]]:
+    """Return the state after the labels of these days, what they say of the estimates, and what is open.
+
+    Parameters
+    ----------
+    days
+        The days whose labels have all come, and the losses of their rows (see `labelled`).
+    day, start
+        Today, and when it began.
+    """
+    findings: list[Finding] = []
+    for number, losses in days if reference.estimate is not None else ():
+        assert reference.estimate is not None
+        state, more, incidents = labelled(
+            reference.estimate,
+            state,
+            number,
+            losses,
+            incidents,
+            window_days=settings.window_days,
+            start=start - timedelta(days=day - number),
+            stamp=stamp,
+        )
+        findings += more
+    return state, findings, incidents
 
 
 def seen(reference: EstimateReference, state: UnlabelledState, day: int, counts: NDArray[np.int64]) -> UnlabelledState:
@@ -87,7 +177,7 @@ def seen(reference: EstimateReference, state: UnlabelledState, day: int, counts:
 def assess(
     reference: EstimateReference,
     state: UnlabelledState,
-    counts: Mapping[str, Sequence[int]],
+    counts: Mapping[str, NDArray[np.int64]],
     incidents: tuple[Incident, ...],
     *,
     profiles: Mapping[str, Sequence[int]],
@@ -115,7 +205,7 @@ def assess(
     """
     if KEY not in counts:
         return state, [], incidents
-    columns = {key: values for key, values in counts.items() if key in profiles and key.startswith("column:")}
+    columns = {key: values for key, values in counts.items() if key in profiles}
     strange = outside(profiles, columns)
     made = estimate(reference, counts[KEY], columns=columns, rows=rows, outside=strange)
     if made is None or reference.metric not in {each.name for each in made.figures}:

@@ -86,6 +86,11 @@ class PriorShift(NamedTuple):
         is_certain = abs(self.share - self.before) >= _CERTAIN * self.error
         return is_certain and self.unexplained <= max(2.0, 0.1 * self.moved)
 
+    @property
+    def may_explain(self) -> bool:
+        """Whether a share that moved can be ruled out no more than inputs that moved."""
+        return abs(self.share - self.before) >= 2 * self.error and self.unexplained <= max(4.0, 0.2 * self.moved)
+
 
 def prior_shift(negatives: Sequence[Float], positives: Sequence[Float], window: Sequence[Float]) -> PriorShift:
     """Return the share of positives under which the window is a mixture of the reference's two classes.
