@@ -1,5 +1,6 @@
 """Days without labels: silent while nothing changes, a page when both keys turn, and trust that labels can end."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -97,6 +98,18 @@ def test_concept_drift_leaves_the_estimate_as_it_is_and_labels_end_the_trust():
     assert doubts[:2] == [False, False]
     assert any(doubts[2:7])
     assert not doubts[-1]
+
+
+def test_early_labels_set_the_estimate_right():
+    """Days whose outcomes turned less sure since day 14: the last mature days show a higher loss than is expected."""
+    found = [f for f in replay(lambda day: {"concept": 0.3} if day >= 14 else None, days=35) if "put at" in f.says]
+    told = [re.search(r"labels of (\d+) of (\d+) days, the brier of a day is put at ([\d.]+)", f.says) for f in found]
+    known = [(int(m[1]), int(m[2]), float(m[3])) for m in told if m]
+    assert {(k, d) for k, d, _ in known[1:]} == {(7, 10)}
+    rows = Rows(np.random.default_rng(2), 50_000, concept=0.3)
+    calm = Rows(np.random.default_rng(2), 50_000)
+    assert known[0][2] == pytest.approx(((calm.y - calm.s) ** 2).mean(), abs=0.015)
+    assert known[-1][2] == pytest.approx(((rows.y - rows.s) ** 2).mean(), abs=0.015)
 
 
 def test_labels_that_nobody_waits_for_and_too_few_of_them_change_nothing():

@@ -3,6 +3,7 @@
     scores of a day ─► expected metric ─► e-SR ─────────┐ evidence
     window's counts ─► estimate, by the method that fits ┴ effect ─► page when both keys turn
     labels of a mature day, less what was expected ─► e-SR on either side ─► the estimate is no longer trusted
+    labels of mature days, and what is expected of those that wait (`corrected.py`) ─► the loss, set right
 
 An estimate stands on what inputs and outcomes had to do with each other in the reference. Should that change, nothing
 in the inputs shows it; the first labels do, and that is what the last line is for.
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from kaizen.core.records import Finding, Verdict
 from kaizen.monitor.basis import ReferenceRows
+from kaizen.monitor.corrected import Shown, corrected
 from kaizen.monitor.daily import CHECKED, expected_figure
 from kaizen.monitor.estimate import BLIND, Estimate, Estimated, EstimateReference, estimate, outside
 from kaizen.monitor.outcomes import outcome_of
@@ -55,6 +57,7 @@ class Miss(msgspec.Struct, frozen=True):
     """A mature day: the mean loss of its rows less the one that was expected, and how many labels there were."""
 
     day: int
+    expected: float
     difference: float
     rows: int
 
@@ -267,11 +270,21 @@ def _finding(
         n=made.rows,
         start=start,
         end=end,
-        says=" ".join((says, *doubts, *made.warnings, BLIND)),
+        says=" ".join((says, *doubts, *_early(state, CHECKED[reference.outcomes.task]), *made.warnings, BLIND)),
         matters=reference.matters,
         detectable=max(ends[1] - figure.drop, figure.drop - ends[0]),
         impact=figure.drop,
     )
+
+
+def _early(state: UnlabelledState, name: str) -> tuple[str, ...]:
+    """Return what the first labels make of the estimate, where there are enough of them."""
+    known = [Shown(each.expected, each.expected + each.difference) for each in state.misses]
+    found = corrected([*known, *(Shown(each.loss, None) for each in state.pending)])
+    if found is None:
+        return ()
+    days = f"With the labels of {found.known} of {len(known) + len(state.pending)} days"
+    return (f"{days}, the {name} of a day is put at {found.mean:.4f} [{found.low:.4f}, {found.high:.4f}].",)
 
 
 def _drop(figure: Estimated, value: float) -> float:
@@ -308,7 +321,7 @@ def labelled(
         return state, [], incidents
     # The loss in which labels check: from the log loss the squared distance of the chance, or the absolute error.
     checked = (-np.expm1(-known)) ** 2 if task == "classification" else np.sqrt(known)
-    miss = Miss(day, float(checked.mean()) - awaited.loss, len(known))
+    miss = Miss(day, awaited.loss, float(checked.mean()) - awaited.loss, len(known))
     scaled = daily.miss(miss.difference)
     name = CHECKED[task]
     is_open = any((i.question, i.subject) == (TRUST, name) for i in incidents)
