@@ -43,7 +43,7 @@ def test_a_full_window_has_an_estimate_of_the_projects_metric(project: Project) 
     assert found.low is not None
     assert found.high is not None
     assert found.low < (found.estimate or 0.0) < found.high
-    assert found.says.endswith(BLIND)
+    assert BLIND in found.says[:400]  # a message holds no more
     known = reference_of(project).estimate
     assert known is not None
     rows = unlabelled.reference_rows(project, known)

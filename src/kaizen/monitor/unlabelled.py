@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kaizen.core.records import Finding, Verdict
+from kaizen.core.records import Finding, Task, Verdict
 from kaizen.monitor.basis import ReferenceRows
 from kaizen.monitor.corrected import Shown, corrected
 from kaizen.monitor.daily import CHECKED, expected_figure
@@ -39,6 +39,7 @@ KEY = "score:"  # of the window's counts
 RESOLVES_BELOW = 0.8  # of the drop that matters
 TRUST_LIMIT = 365.0  # on average at least so many days between two false ends of trust, which page nobody
 _MOST_PENDING = 400  # days that wait for their labels
+_AT_STAKE: dict[Task, str] = {"classification": "log_loss", "regression": "mse"}  # as `LossReference` has it
 METHODS = {
     "calibrated": "outcomes of the reference at the same score",
     "reweighted": "outcomes of the reference at the same score, its rows weighted to look like the window",
@@ -270,10 +271,10 @@ def _finding(
         n=made.rows,
         start=start,
         end=end,
-        says=" ".join((says, *doubts, *_early(state, CHECKED[reference.outcomes.task]), *made.warnings, BLIND)),
+        says=" ".join((says, *doubts, BLIND, *_early(state, CHECKED[reference.outcomes.task]), *made.warnings)),
         matters=reference.matters,
         detectable=max(ends[1] - figure.drop, figure.drop - ends[0]),
-        impact=figure.drop,
+        impact=next((each.drop for each in made.figures if each.name == _AT_STAKE[reference.outcomes.task]), None),
     )
 
 
