@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -14,6 +14,7 @@ from kaizen.core.projectfile import MonitorSection
 Family: TypeAlias = Literal["performance", "drift", "estimate"]
 
 _DAY = timedelta(days=1)
+_SHARES: dict[Family, float] = {"performance": 0.25, "drift": 0.5, "estimate": 0.25}
 
 
 class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,17 +36,11 @@ class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
     window_days: int = 7
     min_rows: int = 1000
     limit: float = 30.0
-    shares: dict[Family, float] = msgspec.field(
-        default_factory=lambda: dict.fromkeys(get_args(Family), 1 / len(get_args(Family)))
-    )
+    shares: dict[Family, float] = msgspec.field(default_factory=lambda: dict(_SHARES))
 
     def limit_of(self, family: Family) -> float:
         """Return the evidence, counted in days, at which a family pages."""
         return self.limit / self.shares[family]
-
-
-def _alike(families: tuple[Family, ...]) -> dict[Family, float]:
-    return dict.fromkeys(families, 1 / len(families))
 
 
 def settings_of(section: MonitorSection) -> MonitorSettings:
@@ -53,7 +48,7 @@ def settings_of(section: MonitorSection) -> MonitorSettings:
 
     >>> settings = settings_of(MonitorSection(max_false_pages="1/30d", window="7d"))
     >>> settings.window_days, settings.limit, settings.limit_of("drift")
-    (7, 30.0, 90.0)
+    (7, 30.0, 60.0)
     """
     allowed = rate(section.max_false_pages)
     pages_a_day = min(1.0, allowed.count / (allowed.per / _DAY))
