@@ -59,4 +59,4 @@ class Rival(NamedTuple):
 
 
 RIVER: Final = Rival("River", ("river", "numpy"))
-EVIDENTLY: Final = Rival("Evidently", ("evidently", "numpy", "pandas"))
+EVIDENTLY: Final = Rival("Evidently", ("evidently", "numpy", "pandas<3", "pyarrow"))

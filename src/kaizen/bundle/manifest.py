@@ -22,11 +22,12 @@ GRAPH = "graph.onnx"
 SIGNATURE = "signature.json"
 REFERENCE = "reference.json"
 LOSS = "loss.onnx"
+RULES = "rules.json"
 ENVIRONMENT = "environment.json"
 CERTIFICATE = "certificate.json"
 MANIFEST = "bundle.json"
 REQUIRED = frozenset({GRAPH, SIGNATURE, ENVIRONMENT, CERTIFICATE})
-KNOWN = REQUIRED | {REFERENCE, LOSS}
+KNOWN = REQUIRED | {REFERENCE, RULES, LOSS}
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _HASH = re.compile(r"[0-9a-f]{64}")

@@ -3,6 +3,7 @@
     graph.onnx         numbers, times, strings -> the answer
     signature.json     columns, answer, rows to try
     reference.json     what the monitors hold the stream against (not for a graph from elsewhere)
+    rules.json         what must hold for a row (nor this)
     loss.onnx          the loss that is expected of a row (only where the answer is a value)
     environment.json   versions and code revision
     certificate.json   what was compared with the trained model, and the outcome
@@ -31,6 +32,7 @@ from kaizen.core.clock import from_us
 from kaizen.core.errors import BundleError, KaizenError
 from kaizen.core.ports import Blobs
 from kaizen.core.records import Bundle, Column, File, Seen, Task
+from kaizen.core.rules import Rules
 from kaizen.graph.frame import MISSING_TIME, Frame, feeds, from_rows, grouped, rows_of
 from kaizen.graph.run import Session
 
@@ -56,6 +58,8 @@ class Parts:
         The monitors' reference as JSON; None if there is none.
     loss
         ONNX, whole: the groups of `inputs` to the loss expected of a row, double (n, 1); None if there is none.
+    rules
+        What must hold for a row; None if nothing is known.
     examples
         Rows in the wire form that a caller can try.
     seen
@@ -70,6 +74,7 @@ class Parts:
     environment: Environment
     reference: bytes | None = None
     loss: bytes | None = None
+    rules: Rules | None = None
     examples: tuple[Example, ...] = ()
     seen: tuple[Seen, ...] = ()
 
@@ -213,7 +218,11 @@ def _contents(parts: Parts) -> Mapping[str, bytes]:
         manifest.ENVIRONMENT: manifest.canonical_json(parts.environment),
         manifest.CERTIFICATE: manifest.canonical_json(parts.certificate),
     }
-    optional = {manifest.REFERENCE: parts.reference, manifest.LOSS: parts.loss}
+    optional = {
+        manifest.REFERENCE: parts.reference,
+        manifest.LOSS: parts.loss,
+        manifest.RULES: None if parts.rules is None else manifest.canonical_json(parts.rules),
+    }
     return contents | {path: data for path, data in optional.items() if data is not None}
 
 
