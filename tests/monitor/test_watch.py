@@ -148,5 +148,5 @@ def test_status_is_read_from_findings():
     found = replay(shifted, days=21)
     now = status(found)
     assert [(f.question, f.subject) for f in now.open] == [("drift", "size")]
-    assert [f.question for f in now.latest] == ["drift window", "quality window", "performance window"]
+    assert [f.question for f in now.latest] == ["performance window", "drift window", "quality window"]
     assert status(replay(shifted)).open == ()
