@@ -57,7 +57,13 @@ Found = dict[tuple[str, str, str, str], list[Told]]
 
 def main() -> None:
     """Measure and print."""
-    quick = arguments(__doc__).quick
+    measure(quick=arguments(__doc__).quick)
+    machine("scipy", "lightgbm")
+    summary()
+
+
+def measure(*, quick: bool) -> None:
+    """Print the estimates of all windows, and how they did."""
     if not REAL.is_dir():
         cannot_run(f"no {REAL}: set KAIZEN_DATA to the folder of data sets")
     problem = NANNYML.problem()
@@ -76,8 +82,6 @@ def main() -> None:
         for seed in range(references):
             _measure(read, seed, windows, found, chosen, priors, rival=rival)
     _report(found, chosen, priors)
-    machine("scipy", "lightgbm")
-    summary()
 
 
 def _california(*, rival: bool) -> None:
