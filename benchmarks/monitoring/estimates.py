@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from typing import NamedTuple
 
 import numpy as np
-from _report import arguments, cannot_run, failed, figure, goal, machine, summary, table
+from _report import arguments, failed, figure, goal, machine, summary, table
 from numpy.typing import NDArray
 
 from kaizen.core import plugins
@@ -22,6 +22,7 @@ from kaizen.learn import losses
 from kaizen.learn.problem import Features
 from kaizen.monitor.basis import ReferenceRows
 from kaizen.monitor.estimate import EstimateReference, estimate, fit, keep, outside
+from kaizen.page.page import Html
 from kaizen.stats import metrics
 from monitoring import nannyml
 from monitoring.nannyml import NANNYML
@@ -62,10 +63,11 @@ def main() -> None:
     summary()
 
 
-def measure(*, quick: bool) -> None:
-    """Print the estimates of all windows, and how they did."""
+def measure(*, quick: bool) -> Html:
+    """Print the estimates of all windows, and how they did; there is no picture."""
     if not REAL.is_dir():
-        cannot_run(f"no {REAL}: set KAIZEN_DATA to the folder of data sets")
+        failed("estimates without labels", f"no {REAL}: set KAIZEN_DATA to the folder of data sets")
+        return Html("")
     problem = NANNYML.problem()
     rival = not problem
     print(f"  rival: {NANNYML.version()}" if rival else f"  SKIPPED  NannyML cannot be installed: {problem}")
@@ -82,6 +84,7 @@ def measure(*, quick: bool) -> None:
         for seed in range(references):
             _measure(read, seed, windows, found, chosen, priors, rival=rival)
     _report(found, chosen, priors)
+    return Html("")
 
 
 def _california(*, rival: bool) -> None:
