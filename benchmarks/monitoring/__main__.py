@@ -15,10 +15,10 @@ from typing import TextIO
 from _report import arguments, machine, summary
 
 from kaizen.page.page import Html, block, page, section
-from monitoring import delays, row_check, run_length, throughput, windows
+from monitoring import delays, estimates, row_check, run_length, throughput, windows
 from monitoring.rival import CACHE
 
-CLAIMS: tuple[ModuleType, ...] = (throughput, row_check, windows, delays, run_length)
+CLAIMS: tuple[ModuleType, ...] = (throughput, row_check, windows, delays, run_length, estimates)
 
 
 class _Both(io.StringIO):

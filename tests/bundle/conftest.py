@@ -157,6 +157,7 @@ class Shop:
             "certificate": self.certificate,
             "environment": environment(),
             "reference": b"{}\n",
+            "loss": self.graph,
             "rules": RULES,
             "examples": examples_of(COLUMNS, rows(3)),
         }

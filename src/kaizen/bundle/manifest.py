@@ -21,12 +21,13 @@ FORMAT = 1
 GRAPH = "graph.onnx"
 SIGNATURE = "signature.json"
 REFERENCE = "reference.json"
+LOSS = "loss.onnx"
 RULES = "rules.json"
 ENVIRONMENT = "environment.json"
 CERTIFICATE = "certificate.json"
 MANIFEST = "bundle.json"
 REQUIRED = frozenset({GRAPH, SIGNATURE, ENVIRONMENT, CERTIFICATE})
-KNOWN = REQUIRED | {REFERENCE, RULES}
+KNOWN = REQUIRED | {REFERENCE, RULES, LOSS}
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _HASH = re.compile(r"[0-9a-f]{64}")

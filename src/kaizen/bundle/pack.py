@@ -4,6 +4,7 @@
     signature.json     columns, answer, rows to try
     reference.json     what the monitors hold the stream against (not for a graph from elsewhere)
     rules.json         what must hold for a row (nor this)
+    loss.onnx          the loss that is expected of a row (only where the answer is a value)
     environment.json   versions and code revision
     certificate.json   what was compared with the trained model, and the outcome
 
@@ -55,6 +56,8 @@ class Parts:
         Where it was made.
     reference
         The monitors' reference as JSON; None if there is none.
+    loss
+        ONNX, whole: the groups of `inputs` to the loss expected of a row, double (n, 1); None if there is none.
     rules
         What must hold for a row; None if nothing is known.
     examples
@@ -70,6 +73,7 @@ class Parts:
     certificate: Certificate
     environment: Environment
     reference: bytes | None = None
+    loss: bytes | None = None
     rules: Rules | None = None
     examples: tuple[Example, ...] = ()
     seen: tuple[Seen, ...] = ()
@@ -187,6 +191,8 @@ def _check_certificate(parts: Parts, where: str) -> None:
 def _check_graph(parts: Parts, where: str) -> None:
     """Raise unless the graph is allowed, reads the groups of its columns, and answers its own examples."""
     allowed.check(parts.graph, where=f"{where}: {manifest.GRAPH}")
+    if parts.loss is not None:
+        allowed.check(parts.loss, where=f"{where}: {manifest.LOSS}")
     session = Session(parts.graph)
     groups = grouped(parts.inputs)
     if unknown := sorted(set(session.inputs) - set(groups)):
@@ -212,11 +218,12 @@ def _contents(parts: Parts) -> Mapping[str, bytes]:
         manifest.ENVIRONMENT: manifest.canonical_json(parts.environment),
         manifest.CERTIFICATE: manifest.canonical_json(parts.certificate),
     }
-    if parts.reference is not None:
-        contents[manifest.REFERENCE] = parts.reference
-    if parts.rules is not None:
-        contents[manifest.RULES] = manifest.canonical_json(parts.rules)
-    return contents
+    optional = {
+        manifest.REFERENCE: parts.reference,
+        manifest.LOSS: parts.loss,
+        manifest.RULES: None if parts.rules is None else manifest.canonical_json(parts.rules),
+    }
+    return contents | {path: data for path, data in optional.items() if data is not None}
 
 
 def _stored(path: str, data: bytes, blobs: Blobs) -> File:

@@ -44,8 +44,8 @@ def verify_files(
     where = f"bundle {bundle.name} {bundle.id[:12]}"
     check_signature(bundle, trusted)
     files = {file.path: _checked(file, read, where) for file in bundle.files if file.path not in skipped}
-    if manifest.GRAPH in files:
-        allowed.check(files[manifest.GRAPH], where=f"{where}: {manifest.GRAPH}")
+    for path in files.keys() & {manifest.GRAPH, manifest.LOSS}:
+        allowed.check(files[path], where=f"{where}: {path}")
     return files
 
 

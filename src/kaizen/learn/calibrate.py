@@ -15,9 +15,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
-from scipy.optimize import isotonic_regression, minimize
+from scipy.optimize import minimize
 
 from kaizen.graph.build import Builder
+from kaizen.stats.isotonic import steps
 from kaizen.stats.metrics import log_loss
 
 Method: TypeAlias = Literal["none", "sigmoid", "isotonic", "identity"]
@@ -167,17 +168,13 @@ def _sigmoid(raw: Array, target: Array) -> Calibrator:
 
 def _isotonic(raw: Array, target: Array) -> Calibrator:
     """Zadrozny & Elkan (2002), with the middles of the steps joined by lines, so that ranks are kept."""
-    order = np.argsort(raw, kind="stable")
-    fitted = isotonic_regression(target[order])
-    edges = np.asarray(fitted.blocks)
-    size = np.diff(edges)
-    x, y = np.add.reduceat(raw[order], edges[:-1]) / size, np.add.reduceat(target[order], edges[:-1]) / size
+    x, y, size = steps(raw, target)
     kept = _distinct(x)
     x, y, size = x[kept], y[kept], size[kept]
     if len(x) < 2:
         return NONE
     inside = 0.5 / (len(raw) + 1.0)
-    x, y = _thinned(x, np.clip(y, inside, 1.0 - inside), size.astype(np.float64))
+    x, y = _thinned(x, np.clip(y, inside, 1.0 - inside), size)
     return Calibrator("isotonic", knots=tuple(x.tolist()), values=tuple(y.tolist()))
 
 

@@ -6,6 +6,7 @@ losses are counted on mature days only, or early labels, which are not like the 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +20,7 @@ from kaizen.core.records import Arm, Bundle, Column, Endpoint, Finding, Task
 from kaizen.core.rules import Rules
 from kaizen.experiment.compare import Comparison, compare, pair
 from kaizen.graph.frame import take
-from kaizen.loop import history
+from kaizen.loop import history, unlabelled
 from kaizen.loop.history import Answers
 from kaizen.loop.policy import Compared
 from kaizen.loop.triggers import Request
@@ -111,6 +112,7 @@ def _watched(
         frame=groups[0].frame if groups else {},
         outputs=groups[0].outputs if groups else None,
         times=groups[0].at if groups else None,
+        scores=unlabelled.scores(project, champion, reference, groups[0].frame, groups[0].outputs) if groups else None,
         hidden=frozenset(read - set(groups[0].frame)) if groups else frozenset(),
         rules=rules_of(project, champion),
         signature=signature,
@@ -119,7 +121,14 @@ def _watched(
         matured=() if is_new and before.watched is not None else losses,
     )
     settings = settings_of(project.file.monitor)
-    after, findings = watch(reference, state, block, settings, stamp=_stamp(project, champion, f"watch {day}"))
+    after, findings = watch(
+        reference,
+        state,
+        block,
+        settings,
+        stamp=_stamp(project, champion, f"watch {day}"),
+        rows=partial(unlabelled.reference_rows, project, reference.estimate),
+    )
     return msgspec.structs.replace(before, watched=champion, watch=after), findings
 
 

@@ -26,6 +26,7 @@ from kaizen.learn.problem import Settings
 from kaizen.learn.search import Trial
 from kaizen.loop.journal import Journal
 from kaizen.loop.material import Material
+from kaizen.loop.unlabelled import prepared
 from kaizen.monitor import reference
 from kaizen.monitor.day_rules import by_day
 
@@ -148,6 +149,7 @@ def _packed(project: Project, rows: Material, outcome: Outcome, framework: Frame
     )
     validation = take(rows.frame, rows.problem.split[1])
     own = {column.name: validation[column.name] for column in rows.inputs}
+    normal = prepared(project, rows, outcome, _reference(rows, outcome))
     parts = pack.Parts(
         graph=graph,
         task=rows.problem.task,
@@ -155,7 +157,8 @@ def _packed(project: Project, rows: Material, outcome: Outcome, framework: Frame
         output="probability" if rows.problem.task == "classification" else "value",
         certificate=certify.certify(graph, rows.inputs, own, trained),
         environment=environment(project.folder),
-        reference=msgspec.json.encode(_reference(rows, outcome)),
+        reference=msgspec.json.encode(normal.reference),
+        loss=normal.loss,
         rules=_rules(project, rows),
         examples=pack.examples_of(rows.inputs, own),
         seen=pack.seen_of(rows.inputs, rows.frame),

@@ -21,6 +21,7 @@ from kaizen.core.errors import DataError, nearest
 from kaizen.core.records import Column, ColumnType
 from kaizen.graph.frame import Frame, rows_of
 from kaizen.monitor.binning import Bins, bins_of, place, tally
+from kaizen.monitor.estimate import EstimateReference
 from kaizen.monitor.habit import Habit, habit_of
 from kaizen.monitor.loss import LossReference, loss_reference
 from kaizen.monitor.parts import VALUES, Vocabulary, parts_of, vocabulary_of
@@ -68,6 +69,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Profile, ...]  # the parts of a column follow each other
     output: Profile | None = None
     loss: LossReference | None = None
+    estimate: EstimateReference | None = None  # what estimates without labels stand on
     vocabularies: dict[str, tuple[str, ...]] = {}  # the words that each column of text uses
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -12,9 +12,10 @@ from kaizen.core.durations import duration, rate
 from kaizen.core.projectfile import MonitorSection
 from kaizen.monitor.quality import BETWEEN_FALSE_ALARMS, QualitySettings
 
-Family: TypeAlias = Literal["performance", "drift"]
+Family: TypeAlias = Literal["performance", "drift", "estimate"]
 
 _DAY = timedelta(days=1)
+_SHARES: dict[Family, float] = {"performance": 0.25, "drift": 0.5, "estimate": 0.25}
 _OF_QUALITY = 0.1  # of the false pages, where bad rows page
 
 
@@ -39,7 +40,7 @@ class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
     window_days: int = 7
     min_rows: int = 1000
     limit: float = 30.0
-    shares: dict[Family, float] = msgspec.field(default_factory=lambda: dict.fromkeys(get_args(Family), 0.5))
+    shares: dict[Family, float] = msgspec.field(default_factory=lambda: dict(_SHARES))
     quality: QualitySettings = QualitySettings()
 
     def limit_of(self, family: Family) -> float:
@@ -63,7 +64,7 @@ def settings_of(section: MonitorSection) -> MonitorSettings:
     return MonitorSettings(
         window_days=window_days,
         limit=limit,
-        shares=dict.fromkeys(get_args(Family), (1 - of_quality) / len(get_args(Family))),
+        shares={family: (1 - of_quality) * share for family, share in _SHARES.items()},
         quality=QualitySettings(
             patience_days=math.ceil(duration(section.quality_patience) / _DAY),
             window_days=window_days,

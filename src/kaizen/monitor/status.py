@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from kaizen.core.records import Finding
-from kaizen.monitor import inputs, performance, quality
+from kaizen.monitor import inputs, performance, quality, unlabelled
 
 
 class Question(NamedTuple):
@@ -39,6 +39,13 @@ QUESTIONS: Final = (
         "Is the loss higher than it was when the model was made?",
         performance.SUMMARY,
         "mean loss of a day",
+    ),
+    Question(
+        unlabelled.QUESTION,
+        "How good is the model expected to be, without labels? (This does not see concept drift.)",
+        unlabelled.SUMMARY,
+        "by how much the metric is worse than in the reference",
+        others=(unlabelled.TRUST,),
     ),
     Question(
         inputs.QUESTION,

@@ -2,14 +2,14 @@
 
 Block (a day of inputs and answers, and the days whose labels are now known)
   ├─ rows ─► quality
-  ├─ counts ─► streams, windows ─► drift
+  ├─ counts ─► streams, windows ─► drift, performance without labels
   └─ losses ─► performance
                                └─► Findings, and the state for the next day
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -20,14 +20,16 @@ from numpy.typing import NDArray
 from kaizen.core.records import Column, Finding
 from kaizen.core.rules import Rules
 from kaizen.graph.frame import Frame, rows_of
-from kaizen.monitor import inputs, performance, quality
+from kaizen.monitor import inputs, performance, quality, unlabelled
+from kaizen.monitor.basis import ReferenceRows
 from kaizen.monitor.inputs import Inputs
 from kaizen.monitor.paging import Incident, Stamp
 from kaizen.monitor.performance import PerformanceState
 from kaizen.monitor.reference import Reference, count
 from kaizen.monitor.settings import MonitorSettings
 from kaizen.monitor.spells import QualityState, Rows
-from kaizen.monitor.window import Day
+from kaizen.monitor.unlabelled import UnlabelledState
+from kaizen.monitor.window import Day, window_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,9 @@ class Block:
         The answers, shape (rows,).
     times
         The rows' own times, microseconds since 1970, shape (rows,).
+    scores
+        What performance without labels is estimated from, shape (rows,): of a classifier the answers, else the
+        losses expected of the rows. None: it is not estimated.
     hidden
         Inputs that the log does not carry, so that they cannot be watched.
     rules
@@ -64,6 +69,7 @@ class Block:
     frame: Frame
     outputs: NDArray[np.float64] | None
     times: NDArray[np.int64] | None = None
+    scores: NDArray[np.float64] | None = None
     hidden: frozenset[str] = frozenset()
     rules: Rules | None = None
     signature: tuple[Column, ...] | None = None
@@ -72,11 +78,12 @@ class Block:
     matured: Sequence[tuple[int, NDArray[np.float64]]] = field(default=())
 
 
-class WatchState(msgspec.Struct, frozen=True):
+class WatchState(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a monitor remembers: the newest days and the streams, the detector of losses, and what is open."""
 
     inputs: Inputs = Inputs()
     performance: PerformanceState = PerformanceState()
+    unlabelled: UnlabelledState = UnlabelledState()
     incidents: tuple[Incident, ...] = ()
     quality: QualityState = QualityState()
 
@@ -92,29 +99,51 @@ class WatchState(msgspec.Struct, frozen=True):
 
 
 def observe(
-    reference: Reference, state: WatchState, block: Block, settings: MonitorSettings, *, stamp: Stamp
+    reference: Reference,
+    state: WatchState,
+    block: Block,
+    settings: MonitorSettings,
+    *,
+    stamp: Stamp,
+    rows: Callable[[], ReferenceRows | None] = lambda: None,
 ) -> tuple[WatchState, list[Finding]]:
     """Return the state after this day, and what there is to say about it.
 
     Days come in order; days without rows may be left out. Most days say nothing: a change is said on the day that its
-    evidence suffices, a full window says one sentence on drift, a week one on quality and, of matured days, one on
-    performance; a page or its end is said at once.
+    evidence suffices, a full window says one sentence on drift and one on what performance is expected to be, a week
+    one on quality and, of matured days, one on performance; a page or its end is said at once.
+
+    Parameters
+    ----------
+    rows
+        Gives the reference's rows by their bins when a window is full, for estimates without labels.
     """
-    rows = rows_of(block.frame) if block.outputs is None else len(block.outputs)
+    many = rows_of(block.frame) if block.outputs is None else len(block.outputs)
     of_rows, findings, incidents = quality.assess_day(
         block.rules,
         reference,
         state.quality,
-        _rows(block, rows),
+        _rows(block, many),
         state.incidents,
         settings=settings.quality,
         stamp=stamp,
     )
-    seen, progress = state.inputs, state.performance
-    if rows:
-        day = _counted(reference, block, rows)
+    seen, progress, estimates = state.inputs, state.performance, state.unlabelled
+    if many:
+        day = _counted(reference, block, many)
+        before = seen.summed_up
         seen, more, incidents = inputs.observe(reference, seen, day, incidents, settings, stamp=stamp)
         findings += more
+        due = [each for each in seen.days if (before or 0) < each.number <= (seen.summed_up or 0)]
+        window = window_of(due) if due and before != seen.summed_up else None
+        estimates, more, incidents = unlabelled.observe(
+            reference, estimates, day, window, incidents, rows=rows, limit=settings.limit_of("estimate"), stamp=stamp
+        )
+        findings += more
+    estimates, more, incidents = unlabelled.mature(
+        reference, estimates, block.matured, incidents, day=block.day, start=block.start, settings=settings, stamp=stamp
+    )
+    findings += more
     for number, losses in block.matured if reference.loss is not None else ():
         assert reference.loss is not None
         progress, more, incidents = performance.mature(
@@ -129,7 +158,7 @@ def observe(
             stamp=stamp,
         )
         findings += more
-    return WatchState(seen, progress, incidents, of_rows), findings
+    return WatchState(seen, progress, estimates, incidents, of_rows), findings
 
 
 def _rows(block: Block, rows: int) -> Rows:
@@ -147,6 +176,7 @@ def _rows(block: Block, rows: int) -> Rows:
 
 def _counted(reference: Reference, block: Block, rows: int) -> Day:
     counts = count(reference, block.frame, block.outputs, times=block.times, hidden=block.hidden)
+    counts |= unlabelled.counted(reference, block.scores)
     return Day(
         number=block.day,
         start=block.start,
