@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
-from kaizen.core import serving
+from kaizen.core import monitoring, serving
 from kaizen.core.durations import duration, rate
 from kaizen.core.errors import ProjectError, nearest
+from kaizen.core.monitoring import LimitsSection
 from kaizen.core.records import ColumnType, Task
 from kaizen.core.serving import AuthSection, LogSection, ServeSection, TelemetrySection, TlsSection
 
@@ -104,6 +105,8 @@ class MonitorSection(_Section, frozen=True, kw_only=True):
 
     max_false_pages: str = "1/30d"
     window: str = "7d"
+    cpu_hour_price: float | None = None  # of one core, in your money
+    limits: LimitsSection = LimitsSection()
 
 
 class ExperimentSection(_Section, frozen=True, kw_only=True):
@@ -261,6 +264,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "serve.log": LogSection,
     "serve.telemetry": TelemetrySection,
     "monitor": MonitorSection,
+    "monitor.limits": LimitsSection,
     "experiment": ExperimentSection,
     "loop": LoopSection,
 }
@@ -308,6 +312,8 @@ def _check(file: ProjectFile, where: str) -> None:
             where=f"{where}: project.name",
         )
     serving.check(file.serve, where)
+    for path, why, bad in monitoring.wrong(file.monitor.limits, file.monitor.cpu_hour_price):
+        raise ProjectError(f"{why} (value {bad!r})", where=f"{where}: monitor.{path}")
     if not 0 < file.experiment.alpha < 0.5:
         raise ProjectError(
             f"alpha lies between 0 and 0.5 (value {file.experiment.alpha})", where=f"{where}: experiment.alpha"

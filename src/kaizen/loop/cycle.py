@@ -16,7 +16,7 @@ it stood, and two that run the same days end in the same ledger.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -28,10 +28,10 @@ from kaizen.core.clock import to_us
 from kaizen.core.errors import DecisionError, KaizenError
 from kaizen.core.project import Project
 from kaizen.core.records import Decision, Endpoint, Finding, Record, Step
-from kaizen.loop import candidate, policy, triggers
+from kaizen.loop import candidate, operations, policy, triggers
 from kaizen.loop.act import act
-from kaizen.loop.journal import Journal
-from kaizen.loop.observe import Observed, State, observe
+from kaizen.loop.journal import Journal, put_new
+from kaizen.loop.observe import Observed, State, look, observe
 from kaizen.monitor import drift
 from kaizen.stats.blocks import day_blocks
 
@@ -60,15 +60,31 @@ def turn(project: Project, day: int, *, note: Callable[[str], None] = lambda _: 
     """
     journal = Journal(project)
     done = journal.step("turn", (project.name, day), lambda made: _turn(project, day, made), Turn)
-    for finding in done.pages:
-        try:
-            journal.step("page", (finding,), partial(_page, project, finding), bool)
-        except KaizenError as err:
-            note(f"a page was not delivered: {err.what}")
+    _deliver(project, journal, done.pages, note)
     asked = candidate.unfinished(project)
     if asked is not None:
         candidate.make(project, journal, asked, note=note)
     return done
+
+
+def glance(project: Project, *, note: Callable[[str], None] = lambda _: None) -> list[Finding]:
+    """Return, store and page what cannot wait until the day is over; a page that failed is tried again."""
+    endpoint = project.endpoint()
+    if endpoint is None:
+        return []
+    found = look(project, endpoint)
+    put_new(project.records, found)
+    pages = [finding.id for finding in operations.still_open(project) if _pages(finding)]
+    _deliver(project, Journal(project), pages, note)
+    return found
+
+
+def _deliver(project: Project, journal: Journal, pages: Sequence[str], note: Callable[[str], None]) -> None:
+    for finding in pages:
+        try:
+            journal.step("page", (finding,), partial(_page, project, finding), bool)
+        except KaizenError as err:
+            note(f"a page was not delivered: {err.what}")
 
 
 def _turn(project: Project, day: int, made: list[Record]) -> Turn:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import msgspec
 
 from kaizen.core.records import Finding
-from kaizen.monitor import drift, performance, quality
+from kaizen.monitor import drift, operations, performance, quality
 
-_SUMMARIES = (drift.SUMMARY, quality.SUMMARY, performance.SUMMARY)
-_QUESTIONS = (drift.QUESTION, quality.QUESTION, performance.QUESTION)
+_SUMMARIES = (drift.SUMMARY, quality.SUMMARY, performance.SUMMARY, operations.SUMMARY)
+_QUESTIONS = (drift.QUESTION, quality.QUESTION, performance.QUESTION, operations.QUESTION)
 
 
 class MonitorStatus(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from kaizen.cli.monitor.findings import findings
+from kaizen.cli.monitor.operations import operations
 from kaizen.cli.monitor.status import status
 
 __all__ = ["command"]
@@ -17,3 +18,4 @@ def command() -> None:
 
 command.add_command(status)
 command.add_command(findings)
+command.add_command(operations)
