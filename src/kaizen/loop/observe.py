@@ -25,6 +25,7 @@ from kaizen.loop.history import Answers
 from kaizen.loop.policy import Compared
 from kaizen.loop.triggers import Request
 from kaizen.monitor.operations import OperationsState
+from kaizen.monitor.paging import Stamp
 from kaizen.monitor.reference import Reference
 from kaizen.monitor.settings import settings_of
 from kaizen.monitor.watch import Block, WatchState
@@ -273,6 +274,11 @@ def _reference(project: Project, bundle: str) -> Reference | None:
     if blob is None:
         return None
     return msgspec.json.decode(project.blobs.path(blob).read_bytes(), type=Reference)
+
+
+def stamp_of(project: Project, bundle: str, key: str) -> Stamp:
+    """Return what makes Findings about a bundle; `key` is the step that they belong to."""
+    return _Stamp(project, bundle, key)
 
 
 class _Stamp:

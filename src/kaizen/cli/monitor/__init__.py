@@ -6,6 +6,7 @@ import click
 
 from kaizen.cli.monitor.findings import findings
 from kaizen.cli.monitor.operations import operations
+from kaizen.cli.monitor.skew import skew
 from kaizen.cli.monitor.status import status
 
 __all__ = ["command"]
@@ -19,3 +20,4 @@ def command() -> None:
 command.add_command(status)
 command.add_command(findings)
 command.add_command(operations)
+command.add_command(skew)
