@@ -9,26 +9,14 @@ import msgspec
 import pytest
 
 from kaizen.core.clock import EventClock, to_us
-from kaizen.core.errors import StoreError
 from kaizen.core.operations import Figures
 from kaizen.core.project import Project
-from kaizen.core.records import Bundle, Decision, Endpoint, Finding
-from kaizen.loop import cycle, operations
+from kaizen.core.records import Alert, Bundle, Decision, Delivery, Finding
+from kaizen.loop import cycle, operations, tell
 from kaizen.monitor.status import status
 from kaizen.testing.records import endpoint, examples
 from tests.loop.conftest import END, TOML
 from tests.monitor.served import BEGIN, FIRST, World
-
-
-class Kept:
-    """A notifier that keeps the pages it gets."""
-
-    def __init__(self) -> None:
-        self.kept: list[Finding] = []
-
-    def notify(self, finding: Finding, endpoint: Endpoint) -> None:
-        self.kept.append(finding)
-
 
 LIMITS = "[monitor.limits]\nerror_rate = 0.01\n"
 
@@ -91,37 +79,26 @@ def test_a_project_that_nobody_serves_says_nothing_of_serving(tmp_path: Path) ->
 
 def test_a_limit_that_burns_pages_between_turns_once_and_is_told_when_it_is_over(tmp_path: Path) -> None:
     project = promoted(tmp_path, TOML + LIMITS)
-    project.notifier = Kept()  # type: ignore[misc]
     file = operations.file_of(project)
     for at in range(-400, 400):
         file.append(minute(END + timedelta(minutes=at), bad=60 if 30 <= at < 60 else 0))
+    delivered: list[Delivery] = []
     for at in range(1, 400, 20):
         advance(project, END + timedelta(minutes=at))
         cycle.glance(project)
+        delivered += tell.deliver(project)
     assert [verdict for subject, verdict in told(project) if subject == "errors limit"] == ["page", "resolved"]
-    assert [finding.subject for finding in project.notifier.kept] == ["errors limit"]
-    page = project.notifier.kept[0]
+    page = next(f for f in project.records.find(Finding) if f.verdict == "page")
     assert page.end == END + timedelta(minutes=45)  # 15 % of the hour, 14.4 times what may be
-
-
-def test_a_page_that_could_not_be_delivered_is_tried_again_at_the_next_look(tmp_path: Path) -> None:
-    class Gone(Kept):
-        def notify(self, finding: Finding, endpoint: Endpoint) -> None:
-            raise StoreError("nobody is there")
-
-    project = promoted(tmp_path, TOML + LIMITS)
-    file = operations.file_of(project)
-    for at in range(-200, 40):
-        file.append(minute(END + timedelta(minutes=at), bad=60 if at >= 0 else 0))
-    project.notifier = Gone()  # type: ignore[misc]
-    advance(project, END + timedelta(minutes=20))
-    notes: list[str] = []
-    cycle.glance(project, note=notes.append)
-    assert notes == ["a page was not delivered: nobody is there"]
-    project.notifier = kept = Kept()  # type: ignore[misc]
-    for _ in range(2):
-        assert cycle.glance(project) == []
-    assert [finding.subject for finding in kept.kept] == ["errors limit"]
+    alerts = project.records.find(Alert)
+    assert [(alert.change, alert.question) for alert in alerts] == [
+        ("opened", "operations"),
+        ("resolved", "operations"),
+    ]
+    assert alerts[0].findings == (page.id,)
+    assert [(delivery.alert, delivery.delivered) for delivery in delivered] == [(alert.id, True) for alert in alerts]
+    assert cycle.glance(project) == []
+    assert len(project.records.find(Alert)) == 2
 
 
 def test_a_stop_of_the_traffic_is_said_within_the_hour(tmp_path: Path) -> None:
@@ -136,7 +113,7 @@ def test_a_stop_of_the_traffic_is_said_within_the_hour(tmp_path: Path) -> None:
     assert cycle.glance(project) == []
     advance(project, stop + timedelta(minutes=61))
     (found,) = cycle.glance(project)
-    assert (found.subject, found.verdict, found.end) == ("silence", "page", stop + timedelta(hours=1))
+    assert (found.subject, found.verdict, found.end) == ("no traffic", "page", stop + timedelta(hours=1))
     file.append(minute(stop + timedelta(minutes=90)))
     advance(project, stop + timedelta(minutes=121))
     assert [finding.verdict for finding in cycle.glance(project)] == ["resolved"]

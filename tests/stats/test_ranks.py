@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from kaizen.stats.ranks import POWERS, change_evidence, change_start, rank_bets, weekday_ranks
+from kaizen.stats.ranks import POWERS, change_start, rank_bets, weekday_ranks
 
 
 def ranks_of(values):
@@ -37,12 +37,6 @@ def test_a_bet_pays_what_its_formula_says():
     assert rank_bets(np.array([3]), np.array([8]))[0] == pytest.approx(expected)
     assert rank_bets(np.array([1]), np.array([61]))[0].max() > 5
     assert rank_bets(np.zeros(0, int), np.zeros(0, int)).shape == (0, len(POWERS))
-
-
-def test_levels_follow_the_recursion():
-    bets = np.array([[2.0, 0.5], [3.0, 1.0]])
-    assert change_evidence(bets) == pytest.approx(np.mean([3 * (1 + 2.0), 1 * (1 + 0.5)]))
-    assert change_evidence(np.zeros((0, 3))) == 0.0
 
 
 def test_the_start_of_a_change_is_found_within_days_and_a_lucky_day_is_forgotten():

@@ -32,7 +32,7 @@ def command() -> None:
 @project_options
 def run(once: bool, every: float, folder: Path, as_json: bool) -> None:  # noqa: FBT001
     """Turn the loop for every event day that is over, and go on as days end, until stopped."""
-    from kaizen.loop import cycle, operations
+    from kaizen.loop import cycle, operations, tell
 
     log_to(sys.stderr)
     project = Project.open(folder)
@@ -42,6 +42,7 @@ def run(once: bool, every: float, folder: Path, as_json: bool) -> None:  # noqa:
         with cycle.alone(project):  # let go between looks, so that a person can trigger, approve and roll back
             turned = _turn_what_is_due(project, quiet=as_json)
             _glance(project, quiet=as_json)
+            tell.deliver(project)
             project.log.compact()
             if turned:
                 operations.file_of(project).fold(project.clock.now())

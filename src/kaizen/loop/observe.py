@@ -6,7 +6,6 @@ losses are counted on mature days only, or early labels, which are not like the 
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
@@ -15,9 +14,8 @@ from numpy.typing import NDArray
 
 from kaizen.bundle import keys, load, manifest
 from kaizen.core.durations import duration
-from kaizen.core.ids import derived
 from kaizen.core.project import Project
-from kaizen.core.records import Arm, Bundle, Endpoint, Finding, Task, Verdict
+from kaizen.core.records import Arm, Bundle, Endpoint, Finding, Task
 from kaizen.experiment.compare import Comparison, compare, pair
 from kaizen.graph.frame import take
 from kaizen.loop import history, operations
@@ -25,9 +23,9 @@ from kaizen.loop.history import Answers
 from kaizen.loop.policy import Compared
 from kaizen.loop.triggers import Request
 from kaizen.monitor.operations import OperationsState
-from kaizen.monitor.paging import Stamp
 from kaizen.monitor.reference import Reference
 from kaizen.monitor.settings import settings_of
+from kaizen.monitor.stamp import Stamper
 from kaizen.monitor.watch import Block, WatchState
 from kaizen.monitor.watch import observe as watch
 from kaizen.stats import metrics
@@ -97,7 +95,7 @@ def _watched(
 ) -> tuple[State, list[Finding]]:
     """Run the monitors on the champion's answers of the day; a new champion is held against its own reference."""
     champion = endpoint.champion.bundle
-    reference = _reference(project, champion)
+    reference = reference_of(project, champion)
     if reference is None:
         return before, []
     is_new = before.watched != champion
@@ -112,25 +110,21 @@ def _watched(
         end=end,
         frame=groups[0].frame if groups else {},
         outputs=groups[0].outputs if groups else None,
+        times=groups[0].at if groups else None,
         hidden=frozenset(read - set(groups[0].frame)) if groups else frozenset(),
         matured=() if is_new and before.watched is not None else losses,
     )
     settings = settings_of(project.file.monitor)
-    after, findings = watch(reference, state, block, settings, stamp=_Stamp(project, champion, f"watch {day}"))
+    after, findings = watch(reference, state, block, settings, stamp=_stamp(project, champion, f"watch {day}"))
     return msgspec.structs.replace(before, watched=champion, watch=after), findings
 
 
 def _served(project: Project, endpoint: Endpoint, day: int, state: State) -> tuple[State, list[Finding]]:
     """Run the monitors on what servers told of the day; what is open is kept with the incidents of all monitors."""
-    stamp = _Stamp(project, endpoint.champion.bundle, f"served {day}")
+    stamp = _stamp(project, endpoint.champion.bundle, f"served {day}")
     seen = operations.watched(project, day, state.operations, state.watch.incidents, stamp)
     watch = msgspec.structs.replace(state.watch, incidents=seen.incidents)
     return msgspec.structs.replace(state, operations=seen.state, watch=watch), list(seen.findings)
-
-
-def look(project: Project, endpoint: Endpoint) -> list[Finding]:
-    """Return what cannot wait for the end of a day: declared limits that burn, traffic that stopped."""
-    return operations.look(project, _Stamp(project, endpoint.champion.bundle, "look"))
 
 
 def _mature(
@@ -207,7 +201,7 @@ def _gap(project: Project, arm: Arm, day: int, left_out: int, rows: int, hidden:
     """Return the finding that some rows of a day could not be compared."""
     zone = project.file.data.time_zone
     start, end = day_start(day, zone), day_start(day + 1, zone)
-    return _Stamp(project, arm.bundle, f"gap {day}")(
+    return _stamp(project, arm.bundle, f"gap {day}")(
         question="comparison coverage",
         subject=arm.bundle,
         method="rows without an answer of this arm, which the log does not let us compute",
@@ -236,7 +230,7 @@ def _comparison(project: Project, endpoint: Endpoint, arm: Arm, days: list[Paire
     )
     zone = project.file.data.time_zone
     who = "the challenger" if arm.role == "challenger" else "the displaced champion"
-    stamp = _Stamp(project, arm.bundle, f"compare {day} {endpoint.champion.bundle}")
+    stamp = _stamp(project, arm.bundle, f"compare {day} {endpoint.champion.bundle}")
     return stamp(
         question=f"comparison: is {who} better than the champion?",
         subject=arm.bundle,
@@ -268,7 +262,8 @@ def _said(who: str, found: Comparison) -> str:
     )
 
 
-def _reference(project: Project, bundle: str) -> Reference | None:
+def reference_of(project: Project, bundle: str) -> Reference | None:
+    """Return what a bundle's monitors compare with, if it carries that."""
     record = project.records.get(Bundle, bundle)
     blob = next((file.blob for file in record.files if file.path == manifest.REFERENCE), None)
     if blob is None:
@@ -276,66 +271,5 @@ def _reference(project: Project, bundle: str) -> Reference | None:
     return msgspec.json.decode(project.blobs.path(blob).read_bytes(), type=Reference)
 
 
-def stamp_of(project: Project, bundle: str, key: str) -> Stamp:
-    """Return what makes Findings about a bundle; `key` is the step that they belong to."""
-    return _Stamp(project, bundle, key)
-
-
-class _Stamp:
-    """Makes Findings whose ids follow from the step, the question and the subject."""
-
-    def __init__(self, project: Project, bundle: str, key: str) -> None:
-        self._project = project
-        self._bundle = bundle
-        self._key = key
-
-    def __call__(
-        self,
-        *,
-        question: str,
-        subject: str,
-        method: str,
-        estimate: float | None,
-        low: float | None,
-        high: float | None,
-        evidence: float | None,
-        limit: float | None,
-        verdict: Verdict,
-        n: int,
-        start: datetime,
-        end: datetime,
-        says: str,
-        matters: float | None = None,
-        detectable: float | None = None,
-        began: datetime | None = None,
-        blames: tuple[str, ...] = (),
-        segment: str = "",
-        impact: float | None = None,
-    ) -> Finding:
-        now = self._project.clock.now()
-        return Finding(
-            id=derived(now, self._project.name, self._key, question, subject, segment, end.isoformat()),
-            project=self._project.name,
-            at=now,
-            by="loop",
-            parents=(self._bundle,),
-            question=question,
-            subject=subject,
-            method=method,
-            estimate=estimate,
-            low=low,
-            high=high,
-            evidence=evidence,
-            limit=limit,
-            verdict=verdict,
-            n=n,
-            start=start,
-            end=end,
-            says=says,
-            matters=matters,
-            detectable=detectable,
-            began=began,
-            blames=blames,
-            segment=segment,
-            impact=impact,
-        )
+def _stamp(project: Project, bundle: str, key: str) -> Stamper:
+    return Stamper(project.name, by="loop", at=project.clock.now(), key=key, parents=(bundle,))

@@ -19,16 +19,17 @@ from kaizen.core.operations import Figures, total
 from kaizen.core.operations_file import FOLDER, OperationsFile
 from kaizen.core.project import Project
 from kaizen.core.records import Bundle, Endpoint, Finding
-from kaizen.monitor import burn, silence
+from kaizen.monitor import burn, standstill
 from kaizen.monitor.operations import QUESTION, Assessed, Deployment, OperationsState, assess
 from kaizen.monitor.paging import Incident, Stamp
 from kaizen.monitor.settings import settings_of
-from kaizen.monitor.signals import NAMES, ServedDay, series, served_days
-from kaizen.monitor.streams import LEARNT, WARM_UP
+from kaizen.monitor.signals import ServedDay, series, served_days
+from kaizen.monitor.stamp import Stamper
+from kaizen.monitor.usual import LEARNT, WARM_UP
 from kaizen.monitor.window import day_name
 from kaizen.stats.blocks import day_blocks, day_start
 
-_A_TENTH: Final = 10  # of the false pages that performance may have: more would break the contract
+_SHARE: Final = 0.1  # of the false pages that are allowed
 _LATE: Final = timedelta(seconds=20)  # a process tells every 10 s: what is younger may not be told yet
 _CAUGHT_UP: Final = timedelta(days=1)  # what is older when it is looked at is passed over
 
@@ -61,15 +62,16 @@ def watched(
         days,
         state,
         tuple(incidents),
-        limit=_A_TENTH * len(NAMES) * settings_of(section).limit,
+        limit=settings_of(section).limit / _SHARE,
         stamp=stamp,
+        also_open=[finding.subject for finding in still_open(project)],
         limits=section.limits,
         deployments=deployments(project),
         cpu_hour_price=section.cpu_hour_price,
     )
 
 
-def look(project: Project, stamp: Stamp) -> list[Finding]:
+def look(project: Project, endpoint: Endpoint) -> list[Finding]:
     """Return what has happened to declared limits and to the traffic since the last Finding on them.
 
     Looked at again, the same moments give the same Findings; so what was lost by a crash is found again.
@@ -78,14 +80,15 @@ def look(project: Project, stamp: Stamp) -> list[Finding]:
     known_from, end = file.first(), project.clock.now() - _LATE
     if known_from is None:
         return []
+    stamp = Stamper(project.name, by="loop", at=project.clock.now(), key="look", parents=(endpoint.champion.bundle,))
     incidents, start = _standing(project, end)
     limits = burn.objectives(project.file.monitor.limits)
     back = burn.LOOKS_BACK if limits else timedelta(hours=2)
     figures = file.read(start - back, end).figures
     found, incidents = burn.look(figures, limits, incidents, start=start, end=end, stamp=stamp)
-    if _may_be_silent(figures, incidents, start, end):
-        figures = file.read(start - timedelta(weeks=silence.WEEKS, days=8), end).figures
-        more, _ = silence.look(
+    if _may_stand_still(figures, incidents, start, end):
+        figures = file.read(start - timedelta(weeks=standstill.WEEKS, days=8), end).figures
+        more, _ = standstill.look(
             figures, incidents, known_from=known_from, start=start, end=end, time_zone=zone, stamp=stamp
         )
         found += more
@@ -168,7 +171,7 @@ def still_open(project: Project) -> list[Finding]:
 def _latest(project: Project) -> list[Finding]:
     """Return the newest Finding on each subject that `look` looks at."""
     found = project.records.find(Finding, where={"question": QUESTION})
-    return list({f.subject: f for f in found if f.method in (burn.METHOD, silence.METHOD)}.values())
+    return list({f.subject: f for f in found if f.method in (burn.METHOD, standstill.METHOD)}.values())
 
 
 def _standing(project: Project, end: datetime) -> tuple[tuple[Incident, ...], datetime]:
@@ -178,9 +181,9 @@ def _standing(project: Project, end: datetime) -> tuple[tuple[Incident, ...], da
     return standing, max([end - _CAUGHT_UP, *(at for _, at in latest)])
 
 
-def _may_be_silent(figures: list[Figures], incidents: tuple[Incident, ...], start: datetime, end: datetime) -> bool:
-    """Say whether eight weeks are worth reading: a silence is open, or for an hour nobody asked."""
-    if any(incident.subject == silence.SUBJECT for incident in incidents):
+def _may_stand_still(figures: list[Figures], incidents: tuple[Incident, ...], start: datetime, end: datetime) -> bool:
+    """Say whether eight weeks are worth reading: a standstill is open, or for an hour nobody asked."""
+    if any(incident.subject == standstill.SUBJECT for incident in incidents):
         return True
     asked = [from_us(each.at) for each in figures if each.requests.get("predict")]
     moments = [start - timedelta(hours=1), *(at for at in asked if at > start - timedelta(hours=1)), end]

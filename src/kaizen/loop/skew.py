@@ -22,10 +22,10 @@ from kaizen.data import matching, tables
 from kaizen.data.columns import quoted
 from kaizen.data.matching import ColumnPairs, Matched, Matching, ServedRows
 from kaizen.graph.frame import from_batch
-from kaizen.loop.observe import stamp_of
 from kaizen.monitor import skew
 from kaizen.monitor.causes import likely_cause
 from kaizen.monitor.skew import ColumnSkew, Counted, Example
+from kaizen.monitor.stamp import Stamper
 
 CHUNK: Final = 65_536  # rows
 RECENT: Final = timedelta(days=28)  # what a retraining looks at
@@ -92,7 +92,7 @@ def findings(project: Project, report: SkewReport, key: str) -> list[Finding]:
         rows=report.match.pairs,
         start=report.start,
         end=report.end,
-        stamp=stamp_of(project, endpoint.champion.bundle, key),
+        stamp=Stamper(project.name, by="loop", at=project.clock.now(), key=key, parents=(endpoint.champion.bundle,)),
         open_before=frozenset(name for name, finding in latest.items() if finding.verdict == "watch"),
     )
 

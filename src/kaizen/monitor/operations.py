@@ -3,7 +3,8 @@
     days served ─► streams: evidence and size of each signal ─► page when both keys turn, once an incident
 
 While an incident is open its evidence rests, and begins anew when it is over: when three days in a row are back, or
-after four weeks, as the new normal. `burn.py` has the limits that a project declares, `silence.py` the stop of traffic.
+after four weeks, as the new normal. `burn.py` has the limits that a project declares, `standstill.py` the traffic that
+stops.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from kaizen.core.durations import duration
 from kaizen.core.monitoring import LimitsSection
 from kaizen.core.records import Finding, Verdict
 from kaizen.monitor.paging import Incident, Stamp, settle
-from kaizen.monitor.signals import ServedDay
-from kaizen.monitor.streams import WARM_UP, Stream, effect_of, streams
+from kaizen.monitor.signals import NAMES, ServedDay
+from kaizen.monitor.usual import WARM_UP, SignalStream, effect_of, signal_streams
 from kaizen.monitor.window import day_name
 
 QUESTION: Final = "operations"
@@ -54,7 +55,7 @@ class Assessed(msgspec.Struct, frozen=True):
     state: OperationsState
     findings: tuple[Finding, ...]
     incidents: tuple[Incident, ...]
-    streams: tuple[Stream, ...]
+    streams: tuple[SignalStream, ...]
 
 
 def assess(
@@ -64,6 +65,7 @@ def assess(
     *,
     limit: float,
     stamp: Stamp,
+    also_open: Sequence[str] = (),
     limits: LimitsSection = _NO_LIMITS,
     deployments: Sequence[Deployment] = (),
     cpu_hour_price: float | None = None,
@@ -75,8 +77,10 @@ def assess(
     days
         Whole days in order of time, the newest last; those without figures are passed over.
     limit
-        The evidence at which a single stream pages. For a mean time of T days between false pages of all D together
-        it is D T.
+        1/alpha: at least so many days lie between two false pages of all signals together, on average. Which signals
+        are named, e-BH says: of k at once each needs less evidence.
+    also_open
+        What else of this question is open (`burn.py`, `standstill.py`), so that the summary does not call it over.
     limits
         Of saturation and of CPU time, which a day keeps or breaks; the others burn (`burn.py`).
     deployments
@@ -87,27 +91,36 @@ def assess(
     if not served or served[-1].day != today.day:
         return Assessed(state, (), tuple(incidents), ())
     since, found, opened = dict(state.since), [], tuple(incidents)
-    every = streams(served, since)
+    every = signal_streams(served, since)
+    least = _least_evidence(every, limit)
     for stream in every:
         told = _Told(stream, today, deployments, cpu_hour_price)
-        happened, opened = _settle(stream, served, opened, limit, today.end)
+        happened, opened = _settle(stream, served, opened, least, today.end)
         if happened == "opened":
-            found.append(told.finding("page", limit, stamp))
+            found.append(told.finding("page", least, stamp))
         elif happened == "closed":
-            found.append(told.finding("resolved", limit, stamp))
+            found.append(told.finding("resolved", least, stamp))
         if happened != "none":
             since[stream.name] = today.day + 1
     broken, opened = _bounds(today, limits, opened, stamp)
     found += broken
     passed = state.since_summary + 1
     if passed % 7 == 0 or len(served) == 1:
-        found.append(_summary(served, every, opened, stamp))
+        still = [*(i.subject for i in opened if i.question == QUESTION), *also_open]
+        found.append(_summary(served, every, still, least, stamp))
     after = OperationsState({name: day for name, day in since.items() if day > today.day - 365}, passed)
     return Assessed(after, tuple(found), opened, tuple(every))
 
 
+def _least_evidence(every: Sequence[SignalStream], limit: float) -> float:
+    """Return the evidence from which on a signal is named: D / k times the limit, k the most that reach it together."""
+    ranked = sorted((stream.evidence for stream in every), reverse=True)
+    named = [k for k, evidence in enumerate(ranked, start=1) if evidence * k >= len(NAMES) * limit]
+    return len(NAMES) * limit / max(named, default=1)
+
+
 def _settle(
-    stream: Stream, served: Sequence[ServedDay], incidents: tuple[Incident, ...], limit: float, at: datetime
+    stream: SignalStream, served: Sequence[ServedDay], incidents: tuple[Incident, ...], limit: float, at: datetime
 ) -> tuple[str, tuple[Incident, ...]]:
     is_open = next((i for i in incidents if (i.question, i.subject) == (QUESTION, stream.name)), None)
     return settle(
@@ -173,7 +186,7 @@ class _Told:
     """A stream in words."""
 
     def __init__(
-        self, stream: Stream, day: ServedDay, deployments: Sequence[Deployment], cpu_hour_price: float | None
+        self, stream: SignalStream, day: ServedDay, deployments: Sequence[Deployment], cpu_hour_price: float | None
     ) -> None:
         self._stream = stream
         self._day = day
@@ -252,10 +265,9 @@ def _near(deployments: Sequence[Deployment], day: ServedDay, began: int | None) 
 
 
 def _summary(
-    served: Sequence[ServedDay], every: Sequence[Stream], incidents: Sequence[Incident], stamp: Stamp
+    served: Sequence[ServedDay], every: Sequence[SignalStream], still: Sequence[str], least: float, stamp: Stamp
 ) -> Finding:
     today = served[-1]
-    still = [i.subject for i in incidents if i.question == QUESTION]
     values = ", ".join(f"{name} {shown(name, value)}" for name, value in today.values.items() if math.isfinite(value))
     if len(served) <= WARM_UP:
         says = f"Warm-up, day {len(served)} of {WARM_UP}: what is usual is being learnt. Now: {values}."
@@ -271,7 +283,7 @@ def _summary(
         low=None,
         high=None,
         evidence=None if worst is None else worst.evidence,
-        limit=None,
+        limit=None if worst is None else least,
         verdict="watch" if still else "ok",
         n=today.requests,
         start=today.start,

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import msgspec
 
 from kaizen.core.records import Finding
-from kaizen.monitor import drift, operations, performance, quality, skew
+from kaizen.monitor import inputs, operations, performance, quality, skew
 
-_SUMMARIES = (drift.SUMMARY, quality.SUMMARY, performance.SUMMARY, operations.SUMMARY, skew.SUMMARY)
-_QUESTIONS = (drift.QUESTION, quality.QUESTION, performance.QUESTION, operations.QUESTION, skew.QUESTION)
+_SUMMARIES = (inputs.SUMMARY, quality.SUMMARY, performance.SUMMARY, operations.SUMMARY, skew.SUMMARY)
+_QUESTIONS = (inputs.QUESTION, quality.QUESTION, performance.QUESTION, operations.QUESTION, skew.QUESTION)
 
 
 class MonitorStatus(msgspec.Struct, frozen=True):

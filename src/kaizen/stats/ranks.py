@@ -1,9 +1,10 @@
 """Is today unlike the days before it? Ranks among past days as evidence that adds up, whatever the distribution.
 
-    days so far ─► rank of the last ─► bets on it, each of mean 1 ─► R_t = bet (1 + R_{t-1}) ─► alarm at the limit
+    days so far, weekdays aside ─► rank of the last ─► bets on it, each of mean 1 ─► an e-detector (`detectors.py`)
 
 Where days are exchangeable the rank of each new one among those before it is uniform and independent of the earlier
-ranks, so the mean time to a false alarm at R >= limit is at least the limit.
+ranks. Unlike `conformal.py`, whose p-values are broken up by chance, this is for few values without ties: bets are
+made exact for the number of days, and the same days give the same evidence.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ Float = NDArray[np.float64]
 # p**(power - 1): small powers stake much on the very first rank, which is what a loud change brings; large ones on
 # the upper third, which a quiet one does.
 POWERS = np.array([0.1, 0.25, 0.5])
-_CAP = 1e12
 
 
 def rank_bets(ranks: NDArray[np.int64], counts: NDArray[np.int64]) -> Float:
@@ -73,24 +73,6 @@ def weekday_ranks(values: Float, weekdays: NDArray[np.int64], *, least: int = 4)
     above = scores >= np.diagonal(scores)[:, None]
     ranks: NDArray[np.int64] = np.count_nonzero(np.tril(above), axis=1)
     return ranks
-
-
-def change_evidence(bets: Float) -> float:
-    """Return the evidence of a mixture of Shiryaev-Roberts e-detectors.
-
-    The level of each bet is ``R_t = L_t (1 + R_{t-1})``; the evidence is their mean. Where each L has mean at most 1
-    given the past, the mean time until it reaches a limit is at least the limit (Shin, Ramdas & Rinaldo, *New England
-    Journal of Statistics in Data Science* 2 (2024), section 2).
-
-    Parameters
-    ----------
-    bets
-        What they paid at each block, shape (blocks, bets).
-    """
-    levels = np.zeros(bets.shape[1])
-    for paid in bets:
-        levels = np.minimum(paid * (1 + levels), _CAP)
-    return float(levels.mean())
 
 
 def change_start(ranks: NDArray[np.int64], counts: NDArray[np.int64]) -> int | None:

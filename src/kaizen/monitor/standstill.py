@@ -5,7 +5,7 @@
     … 128 │ 133 │ 161 │ 140 │ two weeks ago      ─► at least 30 in every one of them: it is said
 
 Two weeks have to be known, and up to eight are looked at. Where few ask it takes more hours until it is said. Where
-requests come in bursts silences are usual: one is said only if it is half as strange again as every one of the weeks
+requests come in bursts standstills are usual: one is said only if it is half as strange again as every one of the weeks
 before, each measured in the same way against the other weeks.
 """
 
@@ -23,14 +23,14 @@ from kaizen.monitor.operations import QUESTION
 from kaizen.monitor.paging import Incident, Stamp, settle
 from kaizen.monitor.signals import asked
 
-SUBJECT: Final = "silence"
+SUBJECT: Final = "no traffic"
 METHOD: Final = "hours without a request, against the same hours of past weeks"
 WEEKS: Final = 8
 _FEWEST_WEEKS: Final = 2
 _LEAST: Final = 30  # requests in those hours of every week before
-_LONGEST: Final = 168  # hours: a week of silence is as silent as it gets
+_LONGEST: Final = 168  # hours: longer is no stranger
 _QUARTER_US: Final = 900_000_000
-_STRANGER: Final = 1.5  # than every silence before
+_STRANGER: Final = 1.5  # than every standstill before
 
 
 def look(
@@ -50,7 +50,7 @@ def look(
     figures
         Of the last eight weeks and a day.
     known_from
-        Since when processes tell of themselves: before, silence means nothing.
+        Since when processes tell of themselves: before, no request means nothing.
     """
     zone = ZoneInfo(time_zone)
     requests, seconds = _by_hour(figures, zone)
@@ -97,7 +97,7 @@ def _usual(requests: Mapping[int, int], hour: int, silent: int, known: int) -> i
 
 
 def _strangest(requests: Mapping[int, int], last: int, known: int) -> int:
-    """Return the most requests that the same hours had in every other week, of all silences up to an hour."""
+    """Return the most requests that the same hours had in every other week, of all standstills up to an hour."""
     strangest = 0
     for hour in range(max(known, last - 168 * WEEKS + 1), last + 1):
         silent = _silent_hours(requests, hour, known)

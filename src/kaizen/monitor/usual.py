@@ -2,7 +2,7 @@
 
 | signal                | evidence                                                     | matters from           |
 |-----------------------|--------------------------------------------------------------|------------------------|
-| errors, refusals      | e-SR on the daily share, against an upper bound of past days | +0.5 points            |
+| errors, refusals      | the daily share against an upper bound of that of past days  | +0.5 points            |
 | latency p50, p99      | ranks of the day among past days, weekdays aside             | +25 % and 1 ms         |
 | traffic               | the same, of how far its hours lie from those of its weekday | half or double         |
 | saturation            | the same                                                     | +10 points, above 80 % |
@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaizen.monitor.signals import NAMES, ServedDay, failed, refused
-from kaizen.stats.detectors import RiskDetector
+from kaizen.stats.detectors import EDetector, RiskDetector
 from kaizen.stats.intervals import clopper_pearson, t_bounds
-from kaizen.stats.ranks import change_evidence, change_start, rank_bets, weekday_ranks
+from kaizen.stats.ranks import change_start, rank_bets, weekday_ranks
 
 Float = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ _SHARES: Final = {"errors": failed, "refusals": refused}
 _LEAST_SHARE: Final = 0.001  # a bound of the usual share is never lower: a tenth of a point is nobody's concern
 
 
-class Stream(msgspec.Struct, frozen=True, kw_only=True):
+class SignalStream(msgspec.Struct, frozen=True, kw_only=True):
     """A signal on its last day: both keys, and what is told of it.
 
     Attributes
@@ -48,10 +48,10 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     usual
         The median of the days before the suspected change.
     evidence
-        An e-detector's level: without a change the mean time until it reaches a limit is at least the limit, in days.
-        A mean over streams is one too, however they depend on each other.
-    paid
-        What the bets of this day paid, each of mean 1 at most without a change.
+        An e-detector, counted in days (`kaizen.stats.detectors`): a mean over streams is one too, however they depend
+        on each other.
+    run
+        The mean of its CUSUMs, for who combines very many streams.
     effect, matters
         The size of the change (of traffic: the logarithm to the base 2), and from which size on it is worth a page.
     detectable
@@ -64,7 +64,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     value: float
     usual: float
     evidence: float
-    paid: tuple[float, ...]
+    run: float
     effect: float
     matters: float
     detectable: float
@@ -76,7 +76,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
         return self.effect >= self.matters
 
 
-def streams(days: Sequence[ServedDay], since: Mapping[str, int]) -> list[Stream]:
+def signal_streams(days: Sequence[ServedDay], since: Mapping[str, int]) -> list[SignalStream]:
     """Return every signal that the last of these days has, held against the days before it.
 
     Parameters
@@ -116,21 +116,18 @@ def effect_of(name: str, days: Sequence[ServedDay], before: int) -> tuple[float,
     return sizes[middle], limits[middle], usuals[middle]
 
 
-def _stream(name: str, days: Sequence[ServedDay], since: int) -> Stream:
-    if name in _SHARES:
-        evidence, began, paid = _share_evidence(name, days, since)
-    else:
-        evidence, began, paid = _rank_evidence(name, days, since)
+def _stream(name: str, days: Sequence[ServedDay], since: int) -> SignalStream:
+    detector, began = _of_shares(name, days, since) if name in _SHARES else _of_ranks(name, days, since)
     before = days[-1].day if began is None else began
     effect, matters, usual = effect_of(name, days, before)
     past = [day for day in days if day.day < before]
     largest = max(_size(name, day.values[name], _usual(name, past, day.day)) for day in past)
-    return Stream(
+    return SignalStream(
         name=name,
         value=days[-1].values[name],
         usual=usual,
-        evidence=evidence,
-        paid=paid,
+        evidence=detector.evidence,
+        run=detector.run,
         effect=effect,
         matters=matters,
         detectable=max(matters, largest),
@@ -138,14 +135,16 @@ def _stream(name: str, days: Sequence[ServedDay], since: int) -> Stream:
     )
 
 
-def _rank_evidence(name: str, days: Sequence[ServedDay], since: int) -> tuple[float, int | None, tuple[float, ...]]:
+def _of_ranks(name: str, days: Sequence[ServedDay], since: int) -> tuple[EDetector, int | None]:
     judged = np.array([at for at in range(WARM_UP, len(days)) if days[at].day >= since], np.int64)
     if not len(judged):
-        return 0.0, None, ()
-    ranks = weekday_ranks(_table(name, days), np.array([day.day % 7 for day in days]))
-    bets = rank_bets(ranks[judged], judged + 1)
-    start = change_start(ranks[judged], judged + 1)
-    return change_evidence(bets), None if start is None else days[judged[start]].day, tuple(bets[-1].tolist())
+        return EDetector(), None
+    ranks = weekday_ranks(_table(name, days), np.array([day.day % 7 for day in days]))[judged]
+    detector = EDetector()
+    for at, paid in zip(judged.tolist(), rank_bets(ranks, judged + 1).tolist(), strict=True):
+        detector = detector.after(paid, days[at].day)
+    start = change_start(ranks, judged + 1)
+    return detector, None if start is None else days[judged[start]].day
 
 
 def _table(name: str, days: Sequence[ServedDay]) -> Float:
@@ -160,15 +159,14 @@ def _table(name: str, days: Sequence[ServedDay]) -> Float:
     return values if name == "saturation" else np.log(np.maximum(values, 1e-9))
 
 
-def _share_evidence(name: str, days: Sequence[ServedDay], since: int) -> tuple[float, int | None, tuple[float, ...]]:
+def _of_shares(name: str, days: Sequence[ServedDay], since: int) -> tuple[EDetector, int | None]:
     hits = np.array([_SHARES[name](day.all) for day in days], np.float64)
     asked = np.array([day.requests for day in days], np.float64)
-    detector, before = RiskDetector(), 0.0
+    detector = RiskDetector()
     for at in range(WARM_UP, len(days)):
         if days[at].day >= since:
-            before = detector.evidence
             detector = detector.update(hits[at] / asked[at], _bound(hits[:at], asked[:at]), days[at].day)
-    return detector.evidence, detector.start, (detector.evidence / (1 + before),)
+    return detector, detector.start
 
 
 def _bound(hits: Float, asked: Float) -> float:
