@@ -104,9 +104,9 @@ def at_retraining(project: Project, now: datetime, made: list[Record], key: str)
     """
     source = project.file.data.source
     try:
+        if not _has_rows_since(project, now - RECENT):
+            return "the source has no rows from the time of the newest predictions"
         with _table(project, None) as sql:
-            if not _has_rows_since(sql, project.file.data.time, now - RECENT):
-                return "the source has no rows from the time of the newest predictions"
             report = _compared(project, sql, source, None, now - RECENT, now, lambda _: None)
     except KaizenError as err:
         return f"not compared: {err.what}"
@@ -150,11 +150,15 @@ def _table(project: Project, source: str | None) -> duckdb.DuckDBPyConnection:
     return tables.connect(project.file, project.folder) if source is None else tables.read(source, project.folder)
 
 
-def _has_rows_since(sql: duckdb.DuckDBPyConnection, time: str | None, since: datetime) -> bool:
+def _has_rows_since(project: Project, since: datetime) -> bool:
+    """Say whether the source has rows as new as that, before its tables are joined."""
+    time = project.file.data.time
     if time is None:
         return False
-    newest = sql.execute(f"SELECT max({quoted(time)}) >= ? FROM rows", [since]).fetchone()
-    return bool(newest and newest[0])
+    with tables.read(project.file.data.source, project.folder) as sql:
+        newest = f"max(TRY_CAST(CAST({quoted(time)} AS VARCHAR) AS TIMESTAMPTZ))"
+        found = sql.execute(f"SELECT {newest} >= ? FROM rows", [since]).fetchone()
+    return bool(found and found[0])
 
 
 class _Served:

@@ -190,10 +190,10 @@ def memory_bytes() -> int:
 def _on_core() -> tuple[float, float]:
     """Return how long the thread that asks ran, and how long it waited for a core (0 where nobody counts that)."""
     try:
-        ran, waited, *_ = _STAND.read_bytes().split()
-        return int(ran) / 1e9, int(waited) / 1e9
+        ran, waited, *_ = map(int, _STAND.read_bytes().split())
     except (OSError, ValueError):
-        return time.thread_time(), 0.0
+        ran = waited = 0
+    return (ran / 1e9, waited / 1e9) if ran else (time.thread_time(), 0.0)
 
 
 def _answered(routes: Iterable[Route]) -> list[int]:
