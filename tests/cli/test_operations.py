@@ -57,7 +57,13 @@ def test_the_serving_is_shown_by_day_with_its_cost_and_its_limits(kaizen: Run_, 
     assert said["warm_up"] == 14
     (limit,) = said["limits"]
     assert (limit["name"], limit["share"], limit["budget"], limit["requests"]) == ("errors", 0.1, 0.01, 200)
+    assert said["damaged"] == 0
+    with next((tmp_path / ".kaizen" / "operations").glob(f"{now - timedelta(days=2):%Y-%m-%d}.lines")).open(
+        "ab"
+    ) as day:
+        day.write(b"{} 00000000\n")
     table = kaizen("monitor", "operations", "--folder", tmp_path).out
+    assert "1 damaged lines in .kaizen/operations were left out." in table
     assert "CPU s/1000" in table
     assert "of 14 whole days are known." in table
     assert "errors: of 200 in the last hour 10.00% failed; 1.00% may (burn rate 10)." in table

@@ -134,18 +134,21 @@ def test_folding_makes_days_short_and_keeps_every_count(tmp_path: Path) -> None:
 
 def test_folding_today_waits_until_it_is_worth_it(tmp_path: Path) -> None:
     file = OperationsFile(tmp_path)
-    for second in range(0, 2000, 10):
-        file.append(figures(NOON - timedelta(hours=2) + timedelta(seconds=second)))
+    for second in range(0, 3000, 10):
+        file.append(figures(NOON - timedelta(minutes=90) + timedelta(seconds=second)))
     assert file.fold(NOON) == 0
     assert file.fold(NOON + timedelta(days=1)) == 1
 
 
 def test_a_late_line_joins_a_day_that_was_folded(tmp_path: Path) -> None:
     file = OperationsFile(tmp_path)
-    for second in range(0, 600, 10):
+    for second in range(0, 1000, 10):
         file.append(figures(NOON + timedelta(seconds=second)))
-    file.fold(NOON + timedelta(days=5))
-    file.append(figures(NOON + timedelta(seconds=605)))
+    assert file.fold(NOON + timedelta(days=5)) == 1
+    file.append(figures(NOON + timedelta(seconds=1005)))
+    assert file.fold(NOON + timedelta(days=6)) == 0  # a few more may stay
+    for second in range(5, 1000, 10):
+        file.append(figures(NOON + timedelta(seconds=second)))
     before = everything(file)
     assert file.fold(NOON + timedelta(days=6)) == 1
     assert everything(file) == before

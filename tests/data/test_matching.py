@@ -239,6 +239,24 @@ def test_units_are_written_as_the_server_writes_them(tmp_path: Path) -> None:
             assert found.join().pairs == 200
 
 
+def test_units_without_a_bound_are_nobodys(tmp_path: Path) -> None:
+    path, target = made(tmp_path), tmp_path / "units.parquet"
+    unit = "CASE shop WHEN 'u1' THEN 'inf'::DOUBLE WHEN 'u2' THEN 1e300 ELSE 0 END AS shop"
+    duckdb.sql(f"COPY (SELECT * REPLACE ({unit}) FROM '{path}') TO '{target}'")
+    with joined(target, chunk(200, units=[str(i % 3) for i in range(200)])) as found:
+        assert found.join().pairs == 67
+
+
+def test_what_the_engine_cannot_do_is_an_error_of_kaizen(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    with tables.read(str(path), tmp_path) as sql:
+        sql.execute("CREATE OR REPLACE TEMP VIEW rows AS SELECT asked, shop, CAST(kind AS INT) AS size FROM _source")
+        asked = matching(sql, [chunk(5)], COLUMNS, time="asked", unit="shop")
+        with pytest.raises(DataError, match="could not be held together: Conversion Error"), asked as found:
+            found.join()
+        assert not sql.execute("SELECT 1 FROM duckdb_databases() WHERE database_name = 'skew'").fetchall()
+
+
 def test_awkward_names_and_values_are_just_names_and_values(tmp_path: Path) -> None:
     columns = (Column('a "b"; --', "category"), Column("at", "number"))
     path = tmp_path / "odd.parquet"

@@ -14,7 +14,7 @@ import pytest
 from kaizen.core.clock import EventClock, to_us
 from kaizen.core.errors import DataError
 from kaizen.core.project import Project
-from kaizen.core.records import Bundle, Column, Decision, Finding, PredictionBatch
+from kaizen.core.records import Bundle, Column, Decision, Finding, PredictionBatch, Record
 from kaizen.graph.frame import feeds, to_log
 from kaizen.loop import pipeline, skew
 from kaizen.monitor.status import status
@@ -174,6 +174,16 @@ def test_errors_say_what_to_do(orders: Project, tmp_path: Path) -> None:
         skew.compare(orders, source="nowhere.csv")
     with pytest.raises(DataError, match="no column 'ids'"):
         skew.compare(orders, identity="ids")
+
+
+def test_a_retraining_goes_on_where_the_source_is_another_by_now(orders: Project) -> None:
+    serve(orders, [row(index) for index in range(50)])
+    (orders.folder / "orders.csv").write_text("size,kind\n1,a\n")
+    made: list[Record] = []
+    assert "asked" in skew.at_retraining(orders, NOW, made, "skew")
+    (orders.folder / "orders.csv").unlink()
+    assert skew.at_retraining(orders, NOW, made, "skew").startswith("not compared: ")
+    assert made == []
 
 
 def test_hidden_columns_are_left_out_and_named(orders: Project) -> None:

@@ -1,9 +1,11 @@
 """The contract in days becomes limits of the detectors."""
 
+from typing import get_args
+
 import pytest
 
 from kaizen.core.projectfile import MonitorSection
-from kaizen.monitor.settings import settings_of
+from kaizen.monitor.settings import Family, MonitorSettings, settings_of
 
 
 @pytest.mark.parametrize(("text", "window", "days"), [("1/30d", "7d", 7), ("1/30d", "10d", 14), ("2/30d", "1d", 7)])
@@ -15,6 +17,10 @@ def test_windows_are_whole_weeks(text, window, days):
 def test_all_families_together_keep_the_contract(text, pages_a_day):
     settings = settings_of(MonitorSection(max_false_pages=text))
     assert sum(1 / settings.limit_of(family) for family in settings.shares) == pytest.approx(pages_a_day)
+
+
+def test_every_family_has_a_share():
+    assert set(MonitorSettings().shares) == set(get_args(Family))
 
 
 def test_a_page_a_minute_is_a_page_a_day():

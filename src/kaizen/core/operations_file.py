@@ -3,7 +3,7 @@
     .kaizen/operations/2026-11-28.lines     one `Figures` a line, in JSON, and its checksum; UTC days
     .kaizen/operations/lock                 held while a line is added, or a day is folded
 
-| what is      | has a line for                         | which makes            |
+| what is      | has a line for                         | which makes at most    |
 |--------------|----------------------------------------|------------------------|
 | new          | what a process appended, 10 s of it    | 360 an hour, a process |
 | an hour old  | 5 minutes, of all processes            | 288 a day              |
@@ -23,7 +23,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -103,7 +103,11 @@ class OperationsFile:
 
         A process killed meanwhile leaves either the long file or the short one.
         """
-        return sum(self._fold(path, to_us(now), _SLACK if day >= now.date() else 1) for day, path in self._days())
+        folded = 0
+        for day, path in self._days():
+            if not _is_short(day, path, to_us(now)):
+                folded += self._fold(path, to_us(now), _SLACK if day >= now.date() else 1)
+        return folded
 
     def _fold(self, path: Path, now_us: int, slack: int) -> bool:
         try:
@@ -165,13 +169,28 @@ def _not_kept(path: Path, why: str) -> StoreError:
 
 def _put(spans: dict[tuple[int, int], list[Figures]], each: Figures, now_us: int) -> None:
     """Add figures to the span that they belong to at their age."""
-    seconds = next((seconds for age, seconds in _LEVELS if now_us - each.at >= age), 0)
+    seconds = _seconds_a_line(now_us - each.at)
     # What is too new to be put together is a span of its own.
     key = (seconds, (each.at - 1) // (seconds * _SECOND_US)) if seconds else (0, len(spans))
     parts = spans.setdefault(key, [])
     parts.append(each)
     if len(parts) >= _TOGETHER:
         parts[:] = [total(parts)]
+
+
+def _seconds_a_line(age_us: int) -> int:
+    return next((seconds for age, seconds in _LEVELS if age_us >= age), 0)
+
+
+def _is_short(day: date, path: Path, now_us: int) -> bool:
+    """Say whether a day has no more lines than the table allows: so most are told without reading a figure."""
+    end_us = to_us(datetime(day.year, day.month, day.day, tzinfo=UTC)) + _DAY_US
+    seconds = _seconds_a_line(now_us - end_us)
+    if not seconds or seconds != _seconds_a_line(now_us - end_us + _DAY_US):
+        return False
+    with suppress(OSError):
+        return path.read_bytes().count(b"\n") <= _DAY_US // (seconds * _SECOND_US)
+    return False
 
 
 def _line(figures: Figures) -> bytes:

@@ -10,7 +10,7 @@ Everything but a few thousand pairs stays in DuckDB, which spills: memory does n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -108,14 +108,18 @@ def matching(
         The table's column with prediction ids; None: `prediction_id`, if there is one.
     """
     with TemporaryDirectory(prefix="kaizen-") as folder:
-        sql.execute(f"SET memory_limit = '{_MEMORY}'")
-        sql.execute(f"ATTACH {literal(str(Path(folder) / 'skew.db'))} AS skew")
         try:
+            sql.execute(f"SET memory_limit = '{_MEMORY}'")
+            sql.execute(f"ATTACH {literal(str(Path(folder) / 'skew.db'))} AS skew")
             made = Matching(sql, tuple(columns), time=time, unit=unit, identity=identity)
             made.take(served)
             yield made
+        except duckdb.Error as err:
+            says = str(err).splitlines()[0]
+            raise DataError(f"the served rows and the table could not be held together: {says}", where="skew") from err
         finally:
-            sql.execute("DETACH skew")
+            with suppress(duckdb.Error):
+                sql.execute("DETACH skew")
 
 
 class Matching:
@@ -370,8 +374,8 @@ def _text(unit: str | None, stored: dict[str, str]) -> str:
         return "NULL"
     name = quoted(unit)
     if kind_of(stored[unit]) == "number":
-        whole = f"CAST(CAST({name} AS HUGEINT) AS VARCHAR)"
-        return f"CASE WHEN {name} = trunc({name}) THEN {whole} ELSE CAST({name} AS VARCHAR) END"
+        whole = f"CASE WHEN {name} = trunc({name}) THEN CAST(TRY_CAST({name} AS HUGEINT) AS VARCHAR) END"
+        return f"coalesce({whole}, CAST({name} AS VARCHAR))"
     return f"nullif(CAST({name} AS VARCHAR), '')"
 
 

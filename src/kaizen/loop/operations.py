@@ -16,7 +16,7 @@ import numpy as np
 
 from kaizen.core.clock import from_us, to_us
 from kaizen.core.operations import Figures, total
-from kaizen.core.operations_file import FOLDER, OperationsFile
+from kaizen.core.operations_file import FOLDER, OperationsFile, Told
 from kaizen.core.project import Project
 from kaizen.core.records import Bundle, Endpoint, Finding
 from kaizen.monitor import burn, standstill
@@ -29,7 +29,6 @@ from kaizen.monitor.usual import LEARNT, WARM_UP
 from kaizen.monitor.window import day_name
 from kaizen.stats.blocks import day_blocks, day_start
 
-_SHARE: Final = 0.1  # of the false pages that are allowed
 _LATE: Final = timedelta(seconds=20)  # a process tells every 10 s: what is younger may not be told yet
 _CAUGHT_UP: Final = timedelta(days=1)  # what is older when it is looked at is passed over
 
@@ -62,7 +61,7 @@ def watched(
         days,
         state,
         tuple(incidents),
-        limit=settings_of(section).limit / _SHARE,
+        limit=settings_of(section).limit_of("operations"),
         stamp=stamp,
         also_open=[finding.subject for finding in still_open(project)],
         limits=section.limits,
@@ -117,6 +116,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     learnt_days: int  # of at least `warm_up`
     warm_up: int
     limits: list[Burning]
+    damaged: int  # lines that cannot be read, and are left out
 
 
 def overview(project: Project, days: int) -> Overview:
@@ -124,8 +124,8 @@ def overview(project: Project, days: int) -> Overview:
     file, zone, now = file_of(project), project.file.data.time_zone, project.clock.now()
     began, today = file.first(), _day_of(now, zone)
     first = today + 1 if began is None else max(_day_of(began, zone), today - days + 1)
-    told = file.read(day_start(first, zone), now).figures if first <= today else []
-    shown = served_days(told, range(first, today + 1), zone)
+    told = file.read(day_start(first, zone), now) if first <= today else Told([], 0)
+    shown = served_days(told.figures, range(first, today + 1), zone)
     signals, price = series(shown), project.file.monitor.cpu_hour_price
     if price is not None:
         signals["cost"] = [None if cpu is None else cpu / 3600 * price for cpu in signals["cpu"]]
@@ -138,7 +138,8 @@ def overview(project: Project, days: int) -> Overview:
         took_over=[took_over.get(day.day, "") for day in shown],
         learnt_days=0 if began is None else max(0, today - _day_of(began, zone) - 1),
         warm_up=WARM_UP,
-        limits=_burning(project, told, now),
+        limits=_burning(project, told.figures, now),
+        damaged=told.damaged,
     )
 
 

@@ -110,6 +110,8 @@ def at_retraining(project: Project, now: datetime, made: list[Record], key: str)
             report = _compared(project, sql, source, None, now - RECENT, now, lambda _: None)
     except KaizenError as err:
         return f"not compared: {err.what}"
+    except duckdb.Error as err:
+        return f"not compared: {str(err).splitlines()[0]}"
     if report.match.pairs:
         made.extend(findings(project, report, key))
     return report.joined

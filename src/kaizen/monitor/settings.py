@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from kaizen.core.durations import duration, rate
 from kaizen.core.projectfile import MonitorSection
 
-Family: TypeAlias = Literal["performance", "drift"]
+Family: TypeAlias = Literal["performance", "drift", "operations"]
 
 _DAY = timedelta(days=1)
+_SHARES: Final[dict[Family, float]] = {"performance": 0.45, "drift": 0.45, "operations": 0.1}
 
 
 class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,7 @@ class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
     window_days: int = 7
     min_rows: int = 1000
     limit: float = 30.0
-    shares: dict[Family, float] = msgspec.field(default_factory=lambda: dict.fromkeys(get_args(Family), 0.5))
+    shares: dict[Family, float] = msgspec.field(default_factory=lambda: dict(_SHARES))
 
     def limit_of(self, family: Family) -> float:
         """Return the evidence, counted in days, at which a family pages."""
@@ -46,8 +47,8 @@ def settings_of(section: MonitorSection) -> MonitorSettings:
     """Return the limits that keep the contract.
 
     >>> settings = settings_of(MonitorSection(max_false_pages="1/30d", window="7d"))
-    >>> settings.window_days, settings.limit, settings.limit_of("drift")
-    (7, 30.0, 60.0)
+    >>> settings.window_days, settings.limit, settings.limit_of("operations")
+    (7, 30.0, 300.0)
     """
     allowed = rate(section.max_false_pages)
     pages_a_day = min(1.0, allowed.count / (allowed.per / _DAY))

@@ -44,6 +44,8 @@ def operations(days: int, folder: Path, as_json: bool) -> None:  # noqa: FBT001
     print_table(("day", *(_HEADERS[name] for name in seen.signals), "starts", "took over"), rows)
     if seen.learnt_days < seen.warm_up:
         click.echo(f"What is usual is being learnt: {seen.learnt_days} of {seen.warm_up} whole days are known.")
+    if seen.damaged:
+        click.echo(f"{seen.damaged} damaged lines in .kaizen/operations were left out.")
     for limit in seen.limits:
         asked = f"of {limit.requests:,} in the last hour {limit.share:.2%} {limit.says}"
         click.echo(f"{limit.name}: {asked}; {limit.budget:.2%} may (burn rate {limit.burn:.2g}).")
