@@ -279,7 +279,7 @@ def _summary(
         question=SUMMARY,
         subject="serving" if worst is None else worst.name,
         method=METHOD,
-        estimate=None if worst is None else worst.effect,
+        estimate=None if worst is None else worst.effect / worst.matters,  # signals have no unit in common
         low=None,
         high=None,
         evidence=None if worst is None else worst.evidence,
@@ -289,6 +289,6 @@ def _summary(
         start=today.start,
         end=today.end,
         says=says,
-        matters=None if worst is None else worst.matters,
-        detectable=None if worst is None else worst.detectable,
+        matters=None if worst is None else 1.0,
+        detectable=None if worst is None else worst.detectable / worst.matters,
     )
