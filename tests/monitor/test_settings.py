@@ -1,9 +1,11 @@
 """The contract in days becomes limits of the detectors."""
 
+from typing import get_args
+
 import pytest
 
 from kaizen.core.projectfile import MonitorSection
-from kaizen.monitor.settings import settings_of
+from kaizen.monitor.settings import Family, MonitorSettings, settings_of
 
 
 @pytest.mark.parametrize(("text", "window", "days"), [("1/30d", "7d", 7), ("1/30d", "10d", 14), ("2/30d", "1d", 7)])
@@ -28,6 +30,10 @@ def test_bad_rows_that_page_are_part_of_the_contract(text, days):
 
 def test_patience_is_counted_in_days():
     assert settings_of(MonitorSection(quality_patience="36h")).quality.patience_days == 2
+
+
+def test_every_family_has_a_share():
+    assert set(MonitorSettings().shares) == set(get_args(Family))
 
 
 def test_a_page_a_minute_is_a_page_a_day():

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from kaizen.adapters.log.segments import SegmentLog
 from kaizen.bundle.manifest import Signature
 from kaizen.core.errors import BundleError, StoreError
+from kaizen.core.operations_file import OperationsFile
 from kaizen.core.records import Arm, Bundle, Column, Endpoint, Seen
 from kaizen.core.rules import Check, Rule, Rules
 from kaizen.core.serving import ServeSection
@@ -37,6 +38,7 @@ from kaizen.serve.app import Server
 from kaizen.serve.commit import Durability
 from kaizen.serve.listener import Limits
 from kaizen.serve.models import EndpointSource
+from kaizen.serve.operations import Operations
 from kaizen.serve.seat import Seat
 from kaizen.serve.security import guard_of, tls_of
 from kaizen.serve.telemetry import Telemetry
@@ -237,6 +239,9 @@ def main(seat: Seat | None = None) -> None:
         durability=msgspec.convert(os.environ.get("DURABILITY", "os"), Durability),
         limits=Limits(head_s=int(os.environ.get("HEAD_S", "10")), body_bytes=1 << 20),
         telemetry=Telemetry(section.telemetry, folder),
+        operations=Operations(
+            OperationsFile(folder / "operations"), every_s=float(os.environ.get("OPERATIONS_S", "10"))
+        ),
         grpc_port=int(os.environ["GRPC_PORT"]) if "GRPC_PORT" in os.environ else None,
         repository=Known(folder, os.environ["REPOSITORY"]) if "REPOSITORY" in os.environ else None,
         deadline_s=float(os.environ.get("DEADLINE_S", "1")) or None,

@@ -32,7 +32,7 @@ def command() -> None:
 @project_options
 def run(once: bool, every: float, folder: Path, as_json: bool) -> None:  # noqa: FBT001
     """Turn the loop for every event day that is over, and go on as days end, until stopped."""
-    from kaizen.loop import cycle, tell
+    from kaizen.loop import cycle, operations, tell
 
     log_to(sys.stderr)
     project = Project.open(folder)
@@ -41,8 +41,11 @@ def run(once: bool, every: float, folder: Path, as_json: bool) -> None:  # noqa:
     while True:
         with cycle.alone(project):  # let go between looks, so that a person can trigger, approve and roll back
             turned = _turn_what_is_due(project, quiet=as_json)
+            _glance(project, quiet=as_json)
             tell.deliver(project)
             project.log.compact()
+            if turned:
+                operations.file_of(project).fold(project.clock.now())
         if once:
             break
         time.sleep(every)
@@ -62,6 +65,16 @@ def _turn_what_is_due(project: Project, *, quiet: bool) -> int:
         if quiet:
             print_json({"day": cycle.date_of(turn.day), "findings": turn.findings, "decisions": turn.decisions})
     return len(days)
+
+
+def _glance(project: Project, *, quiet: bool) -> None:
+    from kaizen.loop import cycle
+
+    for finding in cycle.glance(project):
+        if quiet:
+            print_json({"finding": finding.id, "verdict": finding.verdict, "says": finding.says})
+        else:
+            click.echo(f"{finding.verdict}: {finding.says}", err=True)
 
 
 @command.command()

@@ -115,10 +115,12 @@ def command(
     seat = _seat(workers or section.workers, host, port, grpc_port, folder, stop_with_parent=stop_with_parent)
 
     from kaizen.core.durations import duration  # only now: a supervisor imports little
+    from kaizen.core.operations_file import FOLDER, OperationsFile
     from kaizen.core.project import STATE_FOLDER
     from kaizen.core.sizes import size_bytes
     from kaizen.serve.app import Server
     from kaizen.serve.listener import Limits
+    from kaizen.serve.operations import Operations
     from kaizen.serve.security import guard_of, is_open_to_strangers, tls_of
     from kaizen.serve.telemetry import Telemetry
 
@@ -140,6 +142,7 @@ def command(
         guard=guard_of(section, home=folder, state=folder / STATE_FOLDER),
         tls=tls_of(section.tls, home=folder),
         telemetry=Telemetry(section.telemetry, folder),
+        operations=None if is_files else Operations(OperationsFile(folder / STATE_FOLDER / FOLDER)),
         grpc_port=grpc_port,
         repository=served.repository,
         stop_with_parent=stop_with_parent and seat is None,

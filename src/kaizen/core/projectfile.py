@@ -15,11 +15,12 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
-from kaizen.core import alerting, serving
+from kaizen.core import alerting, monitoring, serving
 from kaizen.core.alerting import AlertsSection, ChannelSection, RouteSection
 from kaizen.core.checks import broken
 from kaizen.core.durations import duration, rate
 from kaizen.core.errors import ProjectError, nearest
+from kaizen.core.monitoring import LimitsSection
 from kaizen.core.records import ColumnType, Task
 from kaizen.core.serving import AuthSection, LogSection, ServeSection, TelemetrySection, TlsSection
 
@@ -110,6 +111,8 @@ class MonitorSection(_Section, frozen=True, kw_only=True):
     window: str = "7d"
     page_on_quality: bool = False  # whether bad rows wake somebody
     quality_patience: str = "28d"  # so long what only differs from the first data counts as bad
+    cpu_hour_price: float | None = None  # of one core, in your money
+    limits: LimitsSection = LimitsSection()
 
 
 class ExperimentSection(_Section, frozen=True, kw_only=True):
@@ -275,6 +278,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "serve.log": LogSection,
     "serve.telemetry": TelemetrySection,
     "monitor": MonitorSection,
+    "monitor.limits": LimitsSection,
     "alerts": AlertsSection,
     "alerts.channels[...]": ChannelSection,
     "alerts.routes[...]": RouteSection,
@@ -326,6 +330,8 @@ def _check(file: ProjectFile, where: str) -> None:
             where=f"{where}: project.name",
         )
     serving.check(file.serve, where)
+    for path, why, bad in monitoring.wrong(file.monitor.limits, file.monitor.cpu_hour_price):
+        raise ProjectError(f"{why} (value {bad!r})", where=f"{where}: monitor.{path}")
     alerting.check(file.alerts, where)
     for name, text in file.data.checks.items():
         broken(text, None, where=f"{where}: data.checks.{name}")

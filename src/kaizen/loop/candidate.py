@@ -19,7 +19,7 @@ from kaizen.core.records import Bundle, Column, Dataset, Decision, Endpoint, Fin
 from kaizen.data import snapshot
 from kaizen.graph.frame import Frame, concat, take
 from kaizen.learn.problem import Settings
-from kaizen.loop import history, policy
+from kaizen.loop import history, policy, skew
 from kaizen.loop.act import act, first
 from kaizen.loop.bad_data import LEFT_OUT, Sieve, spells
 from kaizen.loop.journal import Journal
@@ -66,6 +66,9 @@ def unfinished(project: Project) -> Decision | None:
 def _make(project: Project, journal: Journal, asked: Decision, note: Note) -> Decision:
     note("retraining: reading what is known by now")
     dataset = journal.step("retraining rows", (asked.id,), lambda made: _dataset(project, asked, made), str)
+    note("retraining: comparing what was served with the source")
+    key = f"skew {asked.id}"
+    journal.step("skew", (asked.id,), lambda made: skew.at_retraining(project, asked.at, made, key), str)
     rows = material(project, project.records.get(Dataset, dataset), newest_days=HOLDOUT_DAYS)
     champion = _run_of(project, _endpoint(project).champion.bundle)
     settings = Settings(champion.algorithm, dict(champion.params))

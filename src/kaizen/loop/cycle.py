@@ -27,10 +27,10 @@ import numpy as np
 from kaizen.core.clock import to_us
 from kaizen.core.errors import DecisionError
 from kaizen.core.project import Project
-from kaizen.core.records import Decision, Endpoint, Record, Step
-from kaizen.loop import candidate, policy, tell, triggers
+from kaizen.core.records import Decision, Endpoint, Finding, Record, Step
+from kaizen.loop import candidate, operations, policy, tell, triggers
 from kaizen.loop.act import act
-from kaizen.loop.journal import Journal
+from kaizen.loop.journal import Journal, put_new
 from kaizen.loop.observe import Observed, State, observe
 from kaizen.monitor.settings import settings_of
 from kaizen.stats.blocks import day_blocks
@@ -66,6 +66,17 @@ def turn(project: Project, day: int, *, note: Callable[[str], None] = lambda _: 
     if asked is not None:
         candidate.make(project, journal, asked, note=note)
     return done
+
+
+def glance(project: Project) -> list[Finding]:
+    """Return what cannot wait until the day is over, stored with the alerts that it makes; the caller tells them."""
+    endpoint = project.endpoint()
+    if endpoint is None:
+        return []
+    found = operations.look(project, endpoint)
+    if found:
+        put_new(project.records, [*found, *tell.between(project, endpoint, found)])
+    return found
 
 
 def _turn(project: Project, day: int, made: list[Record]) -> Turn:

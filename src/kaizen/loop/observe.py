@@ -20,10 +20,11 @@ from kaizen.core.records import Arm, Bundle, Column, Endpoint, Finding, Task
 from kaizen.core.rules import Rules
 from kaizen.experiment.compare import Comparison, compare, pair
 from kaizen.graph.frame import take
-from kaizen.loop import history, unlabelled
+from kaizen.loop import history, operations, unlabelled
 from kaizen.loop.history import Answers
 from kaizen.loop.policy import Compared
 from kaizen.loop.triggers import Request
+from kaizen.monitor.operations import OperationsState
 from kaizen.monitor.reference import Reference
 from kaizen.monitor.settings import settings_of
 from kaizen.monitor.stamp import Stamper
@@ -49,6 +50,7 @@ class State(msgspec.Struct, frozen=True):
     matured: int | None = None  # the last mature day that was counted
     watched: str | None = None  # the champion that the monitors' state is about
     watch: WatchState = WatchState()
+    operations: OperationsState = OperationsState()
     pairs: tuple[PairedDay, ...] = ()  # of the arms that are on the endpoint now
     joined: dict[str, int] = {}  # arm: its first whole day
     requests: tuple[Request, ...] = ()
@@ -69,7 +71,8 @@ def observe(project: Project, endpoint: Endpoint, day: int, before: State) -> Ob
     joined = {arm.bundle: before.joined.get(arm.bundle, day) for arm in endpoint.arms}
     matured, losses, pairs, gaps = _mature(project, endpoint, day, before, joined)
     state, findings = _watched(project, endpoint, day, before, losses)
-    findings += gaps
+    state, more = _served(project, endpoint, day, state)
+    findings += [*more, *gaps]
     on_endpoint = [p for p in (*before.pairs, *pairs) if p.champion == endpoint.champion.bundle and p.other in joined]
     compared = []
     for arm in endpoint.arms[1:]:
@@ -130,6 +133,14 @@ def _watched(
         rows=partial(unlabelled.reference_rows, project, reference.estimate),
     )
     return msgspec.structs.replace(before, watched=champion, watch=after), findings
+
+
+def _served(project: Project, endpoint: Endpoint, day: int, state: State) -> tuple[State, list[Finding]]:
+    """Run the monitors on what servers told of the day; what is open is kept with the incidents of all monitors."""
+    stamp = _stamp(project, endpoint.champion.bundle, f"served {day}")
+    seen = operations.watched(project, day, state.operations, state.watch.incidents, stamp)
+    watch = msgspec.structs.replace(state.watch, incidents=seen.incidents)
+    return msgspec.structs.replace(state, operations=seen.state, watch=watch), list(seen.findings)
 
 
 def _mature(

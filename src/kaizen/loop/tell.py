@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Final, NamedTuple, TypeAlias
@@ -47,13 +48,30 @@ def changed(
     project: Project, endpoint: Endpoint, day: int, findings: Sequence[Finding], decisions: Sequence[Decision]
 ) -> list[Alert]:
     """Return the alerts that change by the findings of an event day, to be stored with them."""
-    zone = project.file.data.time_zone
+    at = day_start(day + 1, project.file.data.time_zone)
+    return _changed(project, endpoint, at, f"turn {day}", findings, decisions)
+
+
+def between(project: Project, endpoint: Endpoint, findings: Sequence[Finding]) -> list[Alert]:
+    """Return the alerts that change by findings that did not wait for a turn, to be stored with them."""
+    now = project.clock.now()
+    return _changed(project, endpoint, now, f"look {now.isoformat()}", findings, ())
+
+
+def _changed(
+    project: Project,
+    endpoint: Endpoint,
+    at: datetime,
+    step: str,
+    findings: Sequence[Finding],
+    decisions: Sequence[Decision],
+) -> list[Alert]:
     moment = Moment(
         project=project.name,
         endpoint=endpoint.name,
-        at=day_start(day + 1, zone),
-        step=f"turn {day}",
-        time_zone=zone,
+        at=at,
+        step=step,
+        time_zone=project.file.data.time_zone,
         stake=_stake(project, endpoint, findings),
         decisions=tuple(decisions),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -12,11 +12,11 @@ from kaizen.core.durations import duration, rate
 from kaizen.core.projectfile import MonitorSection
 from kaizen.monitor.quality import BETWEEN_FALSE_ALARMS, QualitySettings
 
-Family: TypeAlias = Literal["performance", "drift", "estimate"]
+Family: TypeAlias = Literal["performance", "drift", "estimate", "operations"]
 
 _DAY = timedelta(days=1)
-_SHARES: dict[Family, float] = {"performance": 0.25, "drift": 0.5, "estimate": 0.25}
 _OF_QUALITY = 0.1  # of the false pages, where bad rows page
+_SHARES: Final[dict[Family, float]] = {"drift": 0.5, "performance": 0.25, "estimate": 0.15, "operations": 0.1}
 
 
 class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +54,8 @@ def settings_of(section: MonitorSection) -> MonitorSettings:
     Where bad rows page too, they get a tenth of what is allowed, at most one a year.
 
     >>> settings = settings_of(MonitorSection(max_false_pages="1/30d", window="7d"))
-    >>> settings.window_days, settings.limit, settings.limit_of("drift")
-    (7, 30.0, 60.0)
+    >>> settings.window_days, settings.limit, settings.limit_of("operations")
+    (7, 30.0, 300.0)
     """
     allowed = rate(section.max_false_pages)
     pages_a_day = min(1.0, allowed.count / (allowed.per / _DAY))

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from kaizen.core.records import Finding
-from kaizen.monitor import inputs, performance, quality, unlabelled
+from kaizen.monitor import inputs, operations, performance, quality, skew, unlabelled
 
 
 class Question(NamedTuple):
@@ -58,6 +58,18 @@ QUESTIONS: Final = (
         "Are rows what rows should be, and as many?",
         quality.SUMMARY,
         "share of rows that break a rule",
+    ),
+    Question(
+        operations.QUESTION,
+        "Is the serving as fast, as whole and as cheap as it was?",
+        operations.SUMMARY,
+        "change of the signal with the most evidence, over what matters",
+    ),
+    Question(
+        skew.QUESTION,
+        "Does serving fill the columns as training does?",
+        skew.SUMMARY,
+        "largest share of pairs that differ",
     ),
 )
 _SUMMARIES: Final = tuple(question.summary for question in QUESTIONS)

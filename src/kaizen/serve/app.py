@@ -27,12 +27,13 @@ from kaizen.serve.http import Connection
 from kaizen.serve.intake import Intake
 from kaizen.serve.listen import Door, cannot_listen
 from kaizen.serve.listener import Limits, Listener
-from kaizen.serve.message import Request
+from kaizen.serve.message import Request, Route
 from kaizen.serve.models import EndpointSource, Models
 from kaizen.serve.nolog import NoLog
 from kaizen.serve.oip import OpenInference
 from kaizen.serve.oip_extensions import UNSUPPORTED, Extensions, unsupported
 from kaizen.serve.openapi import Contract
+from kaizen.serve.operations import Counters, Operations
 from kaizen.serve.pathloader import LoadPath, PathLoader
 from kaizen.serve.platforms import Platforms
 from kaizen.serve.repository import Catalogue, Repository, RepositoryRoutes
@@ -76,6 +77,8 @@ class Server:
         The certificate that connections are secured with; None: they are not.
     telemetry
         Traces and the access log; None: neither.
+    operations
+        Tells those who watch what this process counted; None: nobody is told.
     grpc_port
         Where to listen for gRPC, which needs the extra `[grpc]`; 0 takes a free one, None leaves it out.
     repository
@@ -114,6 +117,7 @@ class Server:
         guard: Guard | None = None,
         tls: Tls | None = None,
         telemetry: Telemetry | None = None,
+        operations: Operations | None = None,
         grpc_port: int | None = None,
         repository: Repository | None = None,
         deadline_s: float | None = 1.0,
@@ -141,6 +145,7 @@ class Server:
         self._guard = guard
         self._tls = tls
         self._telemetry = telemetry
+        self._operations = operations
         self._stop_with_parent = stop_with_parent
         self._load_path = load_path
         self._path_loader: PathLoader | None = None
@@ -202,6 +207,9 @@ class Server:
         self._listener = Listener(self._routes.resolve, self._limits, self._guard, self._watch)
         if self._guard is not None:
             self._guard.tick()
+        if self._operations is not None:
+            counters = Counters(self.models, self._counted, self.scoring, self._feedback, self._commit)
+            self._operations.start(counters.total, self._clock)
         if self._seat is None:
             await self._open()
             self.models.start()
@@ -232,6 +240,8 @@ class Server:
         self._reading.shutdown()
         self._loading.shutdown(cancel_futures=True)
         await self._commit.close()
+        if self._operations is not None:
+            await self._loop.run_in_executor(None, self._operations.stop, self._operations.last())
         self._log.close()
         if self._telemetry is not None:
             await self._loop.run_in_executor(None, self._telemetry.stop)
@@ -360,15 +370,18 @@ class Server:
             watch=self._watch,
         )
 
+    @property
+    def _counted(self) -> list[Route]:
+        return [*self._routes.every, *([] if self._grpc is None else [self._grpc.route])]
+
     @cached_property
     def _metrics(self) -> Metrics:
         from kaizen.serve.metrics import Metrics  # here, for it costs 5 MiB, and not every server is asked
 
-        every = [*self._routes.every, *([] if self._grpc is None else [self._grpc.route])]
         together = None if self._seat is None else self._together
         return Metrics(
             self.models,
-            every,
+            self._counted,
             self._listener,
             self.scoring,
             self._feedback,
@@ -385,6 +398,8 @@ class Server:
             self._tls.look()
         self._publish()
         self.scoring.lag_s = max(0.0, self._loop.time() - self._tick_due)
+        if self._operations is not None:
+            self._operations.tick(self.scoring.lag_s)
         self._begin_tick()
 
     def _begin_tick(self) -> None:

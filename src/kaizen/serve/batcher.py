@@ -90,6 +90,7 @@ class Batcher(Generic[J, R]):
         self.cancelled = 0  # jobs whose caller had gone
         self.failed_batches = 0
         self.failed_jobs = 0  # that fail alone
+        self.thread_ns = 0  # that batches took in the thread
 
     @property
     def is_idle(self) -> bool:
@@ -202,6 +203,7 @@ class Batcher(Generic[J, R]):
 
     def _finish(self, outcomes: list[Outcome[J, R]], rows: int, began_ns: int, took_ns: int) -> None:
         self._busy = False
+        self.thread_ns += took_ns
         failed = sum([isinstance(result, Exception) for _, result in outcomes])
         if failed:
             self.failed_batches += 1

@@ -54,14 +54,31 @@ Watch: TypeAlias = "Callable[[Request, int, int], None]"  # request, status, byt
 
 
 class Counts:
-    """The figures of a route's answers."""
+    """The figures of a route's answers, by status: how many took how long, by `int.bit_length` of microseconds.
 
-    __slots__ = ("buckets", "spent_us", "statuses")
+    One list a status, and nothing else, is what an answer costs; how many there were is its sum.
+    """
+
+    __slots__ = ("latencies", "spent_us")
 
     def __init__(self) -> None:
-        self.statuses: dict[int, int] = {}
-        self.buckets = [0] * _BUCKETS  # latencies in microseconds, by `int.bit_length`
+        self.latencies: dict[int, list[int]] = {}
         self.spent_us = 0
+
+    def first(self, status: int) -> list[int]:
+        """Return the list of a status that was never answered before."""
+        self.latencies[status] = found = [0] * _BUCKETS
+        return found
+
+    @property
+    def statuses(self) -> dict[int, int]:
+        """How many answers had each status."""
+        return {status: sum(buckets) for status, buckets in self.latencies.items()}
+
+    @property
+    def buckets(self) -> list[int]:
+        """How many answers of all statuses took how long."""
+        return [sum(bucket) for bucket in zip([0] * _BUCKETS, *self.latencies.values(), strict=True)]
 
 
 class Route:
@@ -164,8 +181,8 @@ class Request:
         head = self.head
         counts = head.route.counts
         spent_us = (time.perf_counter_ns() - self.arrived_ns) // 1000
-        counts.statuses[status] = counts.statuses.get(status, 0) + 1
-        counts.buckets[min(spent_us.bit_length(), _BUCKETS - 1)] += 1
+        latencies = counts.latencies.get(status) or counts.first(status)
+        latencies[min(spent_us.bit_length(), _BUCKETS - 1)] += 1
         counts.spent_us += spent_us
         if head.echo:
             extra += head.echo

@@ -105,7 +105,7 @@ class Metrics:
             counts = route.counts
             for status, count in sorted(counts.statuses.items()):
                 requests.add_metric([route.name, str(status)], count)
-            if counts.statuses:
+            if counts.latencies:
                 seconds.add_metric([route.name], cumulative(counts.buckets, 1e-6), counts.spent_us / 1e6)
         yield requests
         yield seconds

@@ -8,8 +8,10 @@ from kaizen.cli.monitor.alerts import alerts
 from kaizen.cli.monitor.backtest import backtest
 from kaizen.cli.monitor.compare import compare
 from kaizen.cli.monitor.findings import findings
+from kaizen.cli.monitor.operations import operations
 from kaizen.cli.monitor.report import report
 from kaizen.cli.monitor.silences import silence, silences
+from kaizen.cli.monitor.skew import skew
 from kaizen.cli.monitor.status import status
 
 __all__ = ["command"]
@@ -22,6 +24,8 @@ def command() -> None:
 
 command.add_command(status)
 command.add_command(findings)
+command.add_command(operations)
+command.add_command(skew)
 command.add_command(alerts)
 command.add_command(silence)
 command.add_command(silences)
