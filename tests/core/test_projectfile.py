@@ -126,6 +126,7 @@ def test_a_value_that_is_none_of_the_allowed_names_the_nearest(path, value, wher
         ("data/tables/w", {"source": "w", "key": "k", "tolerance": "2"}, "data.tables.w.tolerance"),
         ("monitor/max_false_pages", "30d", "monitor.max_false_pages"),
         ("monitor/window", "7", "monitor.window"),
+        ("monitor/mature_share", 0.2, "monitor.mature_share"),
         ("learn/budget", "some trials", "learn.budget"),
         ("loop/cooldown", "99999999999d", "loop.cooldown"),
         ("loop/budget", "1/0s", "loop.budget"),

@@ -19,6 +19,9 @@ from kaizen.core.errors import DataError, nearest
 from kaizen.core.records import Column, ColumnType
 from kaizen.graph.frame import Frame
 from kaizen.monitor.binning import Bins, bins_of, place
+from kaizen.monitor.fairness import FairnessReference
+from kaizen.monitor.segments import SegmentReference
+from kaizen.monitor.slices import SliceReference
 from kaizen.stats.distances import INDEPENDENT, Spread, spread_of
 from kaizen.stats.intervals import t_bounds
 
@@ -84,6 +87,9 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Profile, ...]
     output: Profile | None = None
     loss: LossReference | None = None
+    segments: tuple[SegmentReference, ...] = ()
+    slices: SliceReference | None = None
+    fairness: tuple[FairnessReference, ...] = ()
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
