@@ -19,16 +19,19 @@ from kaizen.loop import cycle, lineage, observe, pipeline
 from kaizen.loop.labelled import LabelledState
 from tests.loop.conftest import END, TOML, made_up_rows
 
-A_DAY = 240
+A_DAY = 200
 
 
 def project_in(folder: Path, monitor: str = 'segments = ["kind"]\nfairness = ["kind"]\n') -> Project:
     """Return a project whose labels have three days, with its first champion."""
-    toml = TOML.replace('label_delay = "1d"', 'label_delay = "3d"').replace(
-        '["drift", "schedule 10d"]', '["rows 9999999"]'
+    toml = (
+        TOML.replace('"2 trials"', '"1 trials"')
+        .replace('["lightgbm", "linear"]', '["linear"]')
+        .replace('label_delay = "1d"', 'label_delay = "3d"')
+        .replace('["drift", "schedule 10d"]', '["rows 9999999"]')
     )
     (folder / "kaizen.toml").write_text(f"{toml}[monitor]\n{monitor}")
-    (folder / "rows.csv").write_text(made_up_rows(days=40, per_day=A_DAY))
+    (folder / "rows.csv").write_text(made_up_rows(days=30, per_day=A_DAY))
     made = Project.open(folder, clock=EventClock(END + timedelta(days=10)))
     keys.create(made.keys)
     pipeline.learn(made)

@@ -42,6 +42,7 @@ def test_electricity_as_half_an_hour_ago_is_right_in_85_percent():
     assert round(float(np.mean(a_day_late[48:] == rows.target[48:])), 4) == 0.6562
 
 
+@pytest.mark.slow
 @needs("elec2")
 def test_electricity_the_winter_of_1997_is_found_and_shown_beside_no_change():
     # Nine months to learn from, three that are normal. Victoria joins the market on 2 May 1997 (day 360 of the record);

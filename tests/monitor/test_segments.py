@@ -56,9 +56,9 @@ def test_a_twentieth_of_the_rows_that_does_worse_is_found_and_named():
 
 def test_eight_segments_page_less_often_than_the_contract_allows():
     times = []
-    for seed in range(12):
+    for seed in range(6):
         rng = np.random.default_rng(100 + seed)
-        times.append(watched(reference(rng, days=30), rng, 150)[1] or 150)
+        times.append(watched(reference(rng, days=30), rng, 120)[1] or 120)
     assert np.mean(times) >= 31.3
 
 

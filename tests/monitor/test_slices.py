@@ -62,7 +62,7 @@ def test_a_range_of_numbers_is_found():
 
 
 def test_nobody_is_to_blame_when_nothing_changed_or_everything_did():
-    for seed in range(3):
+    for seed in range(2):
         assert found_in(lambda frame, losses: None, seed)[1] == []
         assert found_in(worse(lambda f: f["n0"] > -9, 1.6), seed)[1] == []
 

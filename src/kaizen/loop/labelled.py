@@ -143,8 +143,10 @@ def _fair(
     """Return fairness after today, whose answers are known, and after the days whose labels are."""
     task, fair, incidents = project.file.project.task, state.fairness, state.incidents
     days = [(today.day, _sums(reference.fairness, task, today.frame, today.outputs, None, None))]
+    cap = reference.loss.cap if reference.loss is not None else np.inf
     for each in matured:
-        sums = _sums(reference.fairness, task, each.frame, each.outputs, each.target, each.losses)
+        losses = np.minimum(each.losses, cap)
+        sums = _sums(reference.fairness, task, each.frame, each.outputs, each.target, losses)
         known = {c: {rate: t for rate, t in of.items() if rate not in fairness.AT_ONCE} for c, of in sums.items()}
         days.append((each.day, known))
     findings: list[Finding] = []

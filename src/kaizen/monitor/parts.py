@@ -56,7 +56,7 @@ def with_parts(
 
 def measures_of(reference: Reference, task: Task) -> Measures:
     """Return what the sums of an open day are made of: losses cut as in the reference, answers alike by its bins."""
-    cap = reference.loss.cap if reference.loss is not None else LOG_LOSS_CAP
+    cap = max(reference.loss.cap, 1e-12) if reference.loss is not None else LOG_LOSS_CAP
     edges = reference.output.bins.edges if reference.output is not None else None
     alike = tuple(edges[1:-2][2::2]) if edges else ()
     if task == "classification":

@@ -93,11 +93,12 @@ def expected(day: OpenDay, grid: Grid, curves: Curves, now_us: int) -> Expected:
     steps = np.stack([_ratio(curves.class_at(k, ages), curves.class_at(k, last)) for k in range(2)])
     come = np.clip(_ratio(steps @ day.rows, day.rows.sum(axis=0)), 1e-6, 1.0)
     total = negatives + positives + later
-    rate = (positives / come[1] + 0.5) / (positives / come[1] + negatives / come[0] + 1.0)
+    all_negatives, all_positives = np.minimum((negatives, positives) / come, total)  # as far as each tells alone
+    rate = (all_positives + 0.5) / (all_positives + all_negatives + 1.0)
     error = total * rate * (1 - come[1]) / come[1]  # variance of the number of positives, by what is here of them
     other = total * (1 - rate) * (1 - come[0]) / come[0] + later_error  # and by what is here of the negatives
     weight = _ratio(other, error + other)
-    number = weight * (positives / come[1]) + (1 - weight) * (total - negatives / come[0])
+    number = weight * all_positives + (1 - weight) * (total - all_negatives)
     missing = np.clip(number - positives, 0.0, later)
     return Expected(later, later_error, _ratio(missing, later), _ratio(error * other, error + other))
 

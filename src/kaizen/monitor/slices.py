@@ -146,10 +146,11 @@ def find(reference: SliceReference, frame: Frame, losses: Float, blocks: Int, *,
         each.groups[0]: (excess[at].value, each.bound.mean) for at, each in enumerate(looked) if len(each.groups) == 1
     }
     everywhere = float(losses.mean()) - reference.whole.mean, reference.whole.mean
+    growth = max(1.0, float(losses.mean()) / max(reference.whole.mean, 1e-12))
     found = [
         (each, slice_)
         for at, (each, slice_) in enumerate(zip(looked, excess, strict=True))
-        if _interval(means[at], each.bound, 0.05 / len(looked))[0] > _shared(each, alone, everywhere)
+        if _surely(means[at], each.bound, growth, len(looked)) > _shared(each, alone, everywhere)
     ]
     kept = (slice_ for each, slice_ in found if not _is_explained(each, slice_, found))
     return sorted(kept, key=lambda each: -each.low)
@@ -161,11 +162,22 @@ def _excess(name: str, bound: DailyBound, means: Float, rows: int, level: float,
     return Slice(name, value, *_interval(means, bound, 0.05), level, named, rows)
 
 
-def _interval(means: Float, bound: DailyBound, alpha: float) -> tuple[float, float]:
-    """Return the interval of a slice's excess by days, with one spread for both sides (Student 1908).
+def _surely(means: Float, bound: DailyBound, growth: float, looked: int) -> float:
+    """Return a lower bound of a slice's excess that holds for all slices that were looked at together.
 
-    An explanation is wanted when there are few bad days: how much days differ is known from the reference as well.
+    How much days differ is taken from the reference, and as much more as all losses have grown: an explanation is
+    wanted when there are few bad days, and good ones among them, for when it began is not known to the day.
     """
+    days = means[np.isfinite(means)]
+    if not len(days):
+        return -np.inf
+    t = float(stdtrit(bound.days - 1, 1 - 0.025 / looked))
+    reach = t * bound.deviation * growth * float(np.sqrt(1 / len(days) + 1 / bound.days))
+    return float(days.mean()) - bound.mean - reach
+
+
+def _interval(means: Float, bound: DailyBound, alpha: float) -> tuple[float, float]:
+    """Return the interval of a slice's excess by days, with one spread for both sides (Student 1908)."""
     days = means[np.isfinite(means)]
     n, m = len(days), bound.days
     if n == 0:
