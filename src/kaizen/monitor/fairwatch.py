@@ -24,7 +24,7 @@ from kaizen.monitor.fairness import (
     distance,
     gap_of,
 )
-from kaizen.monitor.paging import Incident, Stamp, settle
+from kaizen.monitor.paging import Change, Incident, Stamp, settle
 from kaizen.monitor.window import day_name
 from kaizen.stats.detectors import RiskDetector
 from kaizen.stats.differences import difference_interval
@@ -166,32 +166,47 @@ def _judge(
         at=start + timedelta(days=1),
     )
     began = max(state.detectors.get(name, ()), key=lambda each: each.evidence, default=RiskDetector()).start
-    verdict: Verdict = "watch" if happened == "open" else "ok"
+    verdicts: dict[Change, Verdict] = {"opened": "page", "open": "watch", "closed": "resolved", "none": "ok"}
     if happened in ("opened", "closed"):
-        verdict = "page" if happened == "opened" else "resolved"
-        state = msgspec.structs.replace(
-            state, detectors={each: kept for each, kept in state.detectors.items() if each != name}
-        )
-    low, high = difference_interval((gap.value, gap.low, gap.high), (rate.gap.value, rate.gap.low, rate.gap.high))
-    finding = stamp(
-        question=QUESTION if happened in ("opened", "closed") else SUMMARY,
+        kept = {each: detectors for each, detectors in state.detectors.items() if each != name}
+        state = msgspec.structs.replace(state, detectors=kept)
+    finding = _finding(verdicts[happened], name, gap, rate.gap, days, evidence, limit, began, start=start, stamp=stamp)
+    return state, [finding], incidents
+
+
+def _finding(
+    verdict: Verdict,
+    name: str,
+    gap: Gap,
+    usual: Gap,
+    days: Sequence[FairDay],
+    evidence: float,
+    limit: float,
+    began: int | None,
+    *,
+    start: datetime,
+    stamp: Stamp,
+) -> Finding:
+    low, high = difference_interval((gap.value, gap.low, gap.high), (usual.value, usual.low, usual.high))
+    last = days[-1].day
+    return stamp(
+        question=QUESTION if verdict in ("page", "resolved") else SUMMARY,
         subject=name,
         method=METHOD,
-        estimate=growth,
+        estimate=gap.value - usual.value,
         low=low,
         high=high,
         evidence=evidence,
         limit=limit,
         verdict=verdict,
         n=int(sum(sum(each.bottom) for each in days)),
-        start=start - timedelta(days=days[-1].day - days[0].day),
+        start=start - timedelta(days=last - days[0].day),
         end=start + timedelta(days=1),
-        says=_says(verdict, name, gap, rate.gap, f"{day_name(days[0].day)} to {day_name(days[-1].day)}"),
+        says=_says(verdict, name, gap, usual, f"{day_name(days[0].day)} to {day_name(last)}"),
         matters=MATTERS,
-        began=start - timedelta(days=days[-1].day - began) if began is not None and verdict == "page" else None,
+        began=start - timedelta(days=last - began) if began is not None and verdict == "page" else None,
         blames=(gap.largest, gap.smallest),
     )
-    return state, [finding], incidents
 
 
 def _shortened(series: Sequence[FairPoint]) -> tuple[FairPoint, ...]:

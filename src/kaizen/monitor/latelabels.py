@@ -34,11 +34,14 @@ from kaizen.monitor.window import day_name
 
 SUMMARY = "late labels"
 METHOD = "labels weighted by how soon labels of their class come"
-SERIES_DAYS = 60
+SERIES_DAYS = 60  # final ones
 
 
-class Told(msgspec.Struct, frozen=True):
-    """A provisional figure of an open day, before correction: what the final one will be held against."""
+class Told(msgspec.Struct, frozen=True, array_like=True):
+    """A provisional figure of an open day, before correction: what the final one will be held against.
+
+    Told of ages up to a week each day, then each week: what an age taught holds until the next.
+    """
 
     day: int
     age: int
@@ -84,40 +87,54 @@ def follow(
     start
         When the day began.
     """
+    closed = {number: book.close(number) for number in final}
+    days = [day for day in closed.values() if day is not None and day.count.sum() > 0]
     delays = state.delays or Delays.none(book.grid, measures.classes)
     lessons = {(lesson.name, lesson.age): lesson for lesson in state.lessons}
-    series = {point.day: point for point in state.series}
-    for number in final:
-        day = book.close(number)
-        if day is None or day.count.sum() == 0:
-            series.pop(number, None)
-            continue
-        in_the_end = day.start_us + 86_400_000_000 + book.grid.delay_us
-        watched = book.grid.watched(day.start_us, min(in_the_end, to_us(now)))  # closed early: the rest was never seen
-        delays = delays.learn(Delays.of_day(day.arrivals, day.rows.sum(axis=1), watched))
-        series[number] = _final(day, measures)
-        lessons |= _learnt(lessons, state.told, series[number])
-    told = [each for each in state.told if each.day not in final]
-    known = delays
-    for day in book.days.values():
-        watched = book.grid.watched(day.start_us, to_us(now))
-        known = known.add(Delays.of_day(day.arrivals, day.rows.sum(axis=1), watched))
-    curves = known.curves() if known.days else None
+    series = {point.day: point for point in state.series if point.day not in closed}
+    for day in days:
+        delays = delays.learn(_delays(day, book.grid, to_us(now)))
+        series[day.day] = _final(day, measures)
+        lessons |= _learnt(lessons, state.told, series[day.day])
+    curves = _curves(delays, book, to_us(now))
+    told = [each for each in state.told if each.day not in closed]
     for number, day in sorted(book.days.items()):
         series[number], more = _provisional(day, book.grid, measures, curves, lessons, today - number, to_us(now))
         told += more
-    kept = tuple(point for _, point in sorted(series.items()) if point.day > today - SERIES_DAYS)
-    after = LateState(delays, tuple(lessons.values()), tuple(told), kept, state.since_summary + 1)
-    if after.since_summary < window_days or not kept:
+    final_ones = [point for _, point in sorted(series.items()) if point.is_final][-SERIES_DAYS:]
+    open_ones = [point for _, point in sorted(series.items()) if not point.is_final]
+    since = state.since_summary + 1
+    after = LateState(delays, tuple(lessons.values()), tuple(told), (*final_ones, *open_ones), since)
+    if since < window_days or not after.series:
         return after, []
-    final_ones = [point for point in kept if point.is_final][-window_days:]
-    shown = [*final_ones, *(point for point in kept if not point.is_final)]
-    finding = _summary(shown, measures.losses[0], start, today, stamp)
+    finding = _summary([*final_ones[-window_days:], *open_ones], measures.losses[0], start, today, stamp)
     return msgspec.structs.replace(after, since_summary=0), [finding]
 
 
+def _delays(day: OpenDay, grid: Grid, now_us: int) -> Delays:
+    """Return what a day shows of delays; of one that was closed early the rest was never seen."""
+    in_the_end = day.start_us + 86_400_000_000 + grid.delay_us
+    return Delays.of_day(day.arrivals, day.rows.sum(axis=1), grid.watched(day.start_us, min(in_the_end, now_us)))
+
+
+def _curves(delays: Delays, book: LabelBook, now_us: int) -> Curves | None:
+    """Return the curves of closed and open days; None while no day was ever seen to its end: nobody knows the rest."""
+    if delays.days == 0:
+        return None
+    for day in book.days.values():
+        delays = delays.add(_delays(day, book.grid, now_us))
+    return delays.curves()
+
+
 def _final(day: OpenDay, measures: Measures) -> DayPoint:
-    return DayPoint(day.day, True, len(day), int(day.count.sum()), 1.0, final_figures(day, measures))  # noqa: FBT003
+    return DayPoint(
+        day=day.day,
+        is_final=True,
+        rows=len(day),
+        labels=int(day.count.sum()),
+        matured=1.0,
+        figures=final_figures(day, measures),
+    )
 
 
 def _provisional(
@@ -129,18 +146,20 @@ def _provisional(
     age: int,
     now_us: int,
 ) -> tuple[DayPoint, list[Told]]:
+    """Return the day's point, and what is to be held against its final figures one day."""
     labels = int(day.count.sum())
-    if curves is None:  # no day was ever seen to its end: nobody knows what is still to come
-        return DayPoint(day.day, False, len(day), labels, None), []  # noqa: FBT003
+    point = DayPoint(day=day.day, is_final=False, rows=len(day), labels=labels, matured=None)
+    if curves is None:
+        return point, []
     to_come = expected(day, grid, curves, now_us)
     matured = labels / max(labels + float(to_come.later.sum()), 1e-9)
-    point = DayPoint(day.day, False, len(day), labels, matured)  # noqa: FBT003
+    point = msgspec.structs.replace(point, matured=matured)
     if matured < LEAST_SHARE:
         return point, []
-    found = estimates(day, measures, to_come)
+    found, taught = estimates(day, measures, to_come), age if age < 7 else age // 7 * 7
     told = [Told(day.day, age, name, float(each.values[0]), each.error) for name, each in found.items()]
-    of_age = {name: lesson for (name, at), lesson in lessons.items() if at == age}
-    return msgspec.structs.replace(point, figures=figures(found, day, of_age)), told
+    of_age = {name: lesson for (name, at), lesson in lessons.items() if at == taught}
+    return msgspec.structs.replace(point, figures=figures(found, day, of_age)), told if age == taught else []
 
 
 def _learnt(

@@ -39,7 +39,7 @@ _PRIOR = 4.0  # days' worth of belief that the stated error is right
 _DAY_US = 86_400_000_000
 
 
-class Figure(msgspec.Struct, frozen=True):
+class Figure(msgspec.Struct, frozen=True, array_like=True):
     """A figure of a day with its 95 % interval, and what forecasts without a model get on the same rows.
 
     The interval of a provisional figure is for the day's final one; that of a final figure for the mean of days like
@@ -55,7 +55,7 @@ class Figure(msgspec.Struct, frozen=True):
     rate: float | None = None
 
 
-class DayPoint(msgspec.Struct, frozen=True):
+class DayPoint(msgspec.Struct, frozen=True, array_like=True):
     """A day of the series: ``matured`` is the share of the labels that will come which are here; None: nobody knows."""
 
     day: int
@@ -173,7 +173,7 @@ def _area_variance(area: float, negatives: float, positives: float) -> float:
     return float((area * (1 - area) + (m - 1) * (q1 - area**2) + (n - 1) * (q2 - area**2)) / (m * n))
 
 
-class Lesson(msgspec.Struct, frozen=True):
+class Lesson(msgspec.Struct, frozen=True, array_like=True):
     """How a provisional figure of one age erred on days that are final now, in its own standard errors; decaying."""
 
     name: str

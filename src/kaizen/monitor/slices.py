@@ -10,9 +10,9 @@ It explains a page and never makes one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -30,6 +30,8 @@ from kaizen.stats.streams import risk_levels
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
+Key: TypeAlias = tuple[tuple[int, int], ...]  # (column, group) of one column, or of two
+
 MOST_COLUMNS = 12
 MOST_GROUPS = 7  # of a column
 MOST_SLICES = 1000
@@ -39,7 +41,7 @@ EXPLAINED = 0.7  # of the excess of a slice of one column: by one of two columns
 class SliceBound(msgspec.Struct, frozen=True):
     """A slice of the reference: group numbers of one column, or of two, and what a day's mean loss was."""
 
-    groups: tuple[tuple[int, int], ...]  # (column, group)
+    groups: Key
     bound: DailyBound
 
 
@@ -91,23 +93,31 @@ def fit(
     coded = [(groups, groups.codes(frame[groups.column])) for groups in made]
     coded.sort(key=lambda each: (each[0].column not in first, -_explained(each[1], losses)))
     coded = coded[:MOST_COLUMNS]
-    found: list[tuple[int, tuple[tuple[int, int], ...], Float, Int]] = []
+    found = [*_single(coded, losses, blocks), *_paired(coded, losses, blocks)]
+    bounds = ((key, daily_bound(means, rows)) for key, means, rows in found[:MOST_SLICES])
+    slices = tuple(SliceBound(key, bound) for key, bound in bounds if bound is not None)
+    return SliceReference(tuple(groups for groups, _ in coded), slices, whole)
+
+
+def _single(coded: Sequence[tuple[Groups, Int]], losses: Float, blocks: Int) -> list[tuple[Key, Float, Int]]:
+    """Return the groups of each column, with mean loss and rows by day."""
+    found: list[tuple[Key, Float, Int]] = []
     for at, (groups, codes) in enumerate(coded):
         rows, means = daily_means(codes, len(groups), losses, blocks)
-        found += [
-            (-(10**12) - int(r.sum()), ((at, g),), m, r) for g, (r, m) in enumerate(zip(rows, means, strict=True))
-        ]
+        found += [(((at, group),), means[group], rows[group]) for group in range(len(groups))]
+    return found
+
+
+def _paired(coded: Sequence[tuple[Groups, Int]], losses: Float, blocks: Int) -> list[tuple[Key, Float, Int]]:
+    """Return the pairs of groups of two columns that have enough rows, the largest first."""
+    found: list[tuple[Key, Float, Int]] = []
     for (one, (a, a_codes)), (other, (b, b_codes)) in combinations(enumerate(coded), 2):
         rows, means = daily_means(_joint(a_codes, b_codes, len(b)), len(a) * len(b), losses, blocks)
         found += [
-            (-int(r.sum()), ((one, cell // len(b)), (other, cell % len(b))), m, r)
-            for cell, (r, m) in enumerate(zip(rows, means, strict=True))
-            if r.sum() >= LEAST_ROWS
+            (((one, cell // len(b)), (other, cell % len(b))), means[cell], rows[cell])
+            for cell in np.flatnonzero(rows.sum(axis=1) >= LEAST_ROWS).tolist()
         ]
-    found.sort(key=lambda each: each[:2])  # single groups first, then the largest
-    bounds = ((slice_, daily_bound(means, rows)) for _, slice_, means, rows in found[:MOST_SLICES])
-    slices = tuple(SliceBound(slice_, bound) for slice_, bound in bounds if bound is not None)
-    return SliceReference(tuple(groups for groups, _ in coded), slices, whole)
+    return sorted(found, key=lambda each: (-int(each[2].sum()), each[0]))
 
 
 def find(reference: SliceReference, frame: Frame, losses: Float, blocks: Int, *, alpha: float) -> list[Slice]:
@@ -130,36 +140,42 @@ def find(reference: SliceReference, frame: Frame, losses: Float, blocks: Int, *,
     }
     looked = [each for each in reference.slices if all(column in codes for column, _ in each.groups)]
     rows, means = _tables(looked, reference, codes, losses, blocks)  # (slices, days)
-    least = np.array([[each.bound.least_rows] for each in looked]).reshape(-1, 1)
-    means = np.where(rows >= least, means, np.nan)
-    floor, ceiling, bound = (
-        np.array([getattr(each.bound, name) for each in looked]) for name in ("floor", "ceiling", "bound")
-    )
-    scores = np.clip((means - floor[:, None]) / (ceiling - floor)[:, None], 0.0, 1.0)
-    levels = risk_levels(scores, np.maximum(bound, 1e-12))
-    named = e_bh(levels, alpha)
-    excess = [
-        _excess(reference.name(each), each.bound, means[at], int(rows[at].sum()), float(levels[at]), bool(named[at]))
-        for at, each in enumerate(looked)
-    ]
+    seen = _excesses(reference, looked, rows, means, alpha)
     alone = {
-        each.groups[0]: (excess[at].value, each.bound.mean) for at, each in enumerate(looked) if len(each.groups) == 1
+        each.groups[0]: (seen[at].value, each.bound.mean) for at, each in enumerate(looked) if len(each.groups) == 1
     }
-    everywhere = float(losses.mean()) - reference.whole.mean, reference.whole.mean
-    growth = max(1.0, float(losses.mean()) / max(reference.whole.mean, 1e-12))
+    usual = reference.whole.mean
+    everywhere, growth = (float(losses.mean()) - usual, usual), max(1.0, float(losses.mean()) / max(usual, 1e-12))
     found = [
         (each, slice_)
-        for at, (each, slice_) in enumerate(zip(looked, excess, strict=True))
+        for at, (each, slice_) in enumerate(zip(looked, seen, strict=True))
         if _surely(means[at], each.bound, growth, len(looked)) > _shared(each, alone, everywhere)
     ]
     kept = (slice_ for each, slice_ in found if not _is_explained(each, slice_, found))
     return sorted(kept, key=lambda each: -each.low)
 
 
-def _excess(name: str, bound: DailyBound, means: Float, rows: int, level: float, named: bool) -> Slice:  # noqa: FBT001
-    days = means[np.isfinite(means)]
-    value = float(days.mean()) - bound.mean if len(days) else 0.0
-    return Slice(name, value, *_interval(means, bound, 0.05), level, named, rows)
+def _excesses(
+    reference: SliceReference, looked: Sequence[SliceBound], rows: Int, means: Float, alpha: float
+) -> list[Slice]:
+    """Return what each slice shows, in the order in which they were looked at."""
+    floor, ceiling, bound = (
+        np.array([getattr(each.bound, name) for each in looked]) for name in ("floor", "ceiling", "bound")
+    )
+    scores = np.clip((means - floor[:, None]) / (ceiling - floor)[:, None], 0.0, 1.0)
+    levels = risk_levels(scores, np.maximum(bound, 1e-12))
+    named = e_bh(levels, alpha)
+    return [
+        Slice(
+            reference.name(each),
+            float(np.nanmean(means[at])) - each.bound.mean if np.isfinite(means[at]).any() else 0.0,
+            *_interval(means[at], each.bound, 0.05),
+            float(levels[at]),
+            bool(named[at]),
+            int(rows[at].sum()),
+        )
+        for at, each in enumerate(looked)
+    ]
 
 
 def _surely(means: Float, bound: DailyBound, growth: float, looked: int) -> float:
@@ -211,26 +227,25 @@ def _is_explained(each: SliceBound, slice_: Slice, found: Sequence[tuple[SliceBo
 def _tables(
     looked: Sequence[SliceBound], reference: SliceReference, codes: dict[int, Int], losses: Float, blocks: Int
 ) -> tuple[Int, Float]:
-    """Return rows and mean loss by slice and day; one pass over the rows for each pair of columns."""
+    """Return rows and mean loss (NaN of few rows) by slice and day; one pass over the rows for each pair of columns."""
     days = len(np.unique(blocks))
     rows, means = np.zeros((len(looked), days), np.int64), np.full((len(looked), days), np.nan)
-    for columns, places in _by_columns(looked):
+    for columns, places in _by_columns(looked).items():
         sizes = [len(reference.columns[column]) for column in columns]
         joint = codes[columns[0]] if len(columns) == 1 else _joint(codes[columns[0]], codes[columns[1]], sizes[1])
         table = daily_means(joint, int(np.prod(sizes)), losses, blocks)
         cells = [each[0][1] if len(each) == 1 else each[0][1] * sizes[1] + each[1][1] for _, each in places]
         at = [place for place, _ in places]
         rows[at], means[at] = table[0][cells], table[1][cells]
-    return rows, means
+    least = np.array([each.bound.least_rows for each in looked], np.int64)[:, None]
+    return rows, np.where(rows >= least, means, np.nan)
 
 
-def _by_columns(
-    looked: Sequence[SliceBound],
-) -> Iterator[tuple[tuple[int, ...], list[tuple[int, tuple[tuple[int, int], ...]]]]]:
-    by: dict[tuple[int, ...], list[tuple[int, tuple[tuple[int, int], ...]]]] = {}
+def _by_columns(looked: Sequence[SliceBound]) -> dict[tuple[int, ...], list[tuple[int, Key]]]:
+    by: dict[tuple[int, ...], list[tuple[int, Key]]] = {}
     for place, each in enumerate(looked):
         by.setdefault(tuple(column for column, _ in each.groups), []).append((place, each.groups))
-    yield from by.items()
+    return by
 
 
 def _joint(a: Int, b: Int, size: int) -> Int:
