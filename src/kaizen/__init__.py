@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kaizen.core.version import __version__
+
 if TYPE_CHECKING:
     from kaizen.client import AsyncClient, Client
     from kaizen.core.errors import KaizenError
     from kaizen.core.project import Project
+    from kaizen.loop.compare import compare
+    from kaizen.monitor.detector import Detector
 
-__all__ = ["AsyncClient", "Client", "KaizenError", "Project", "__version__"]
-__version__ = "0.1.0"
+__all__ = ["AsyncClient", "Client", "Detector", "KaizenError", "Project", "__version__", "compare"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,4 +30,12 @@ def __getattr__(name: str) -> Any:
         from kaizen import client
 
         return getattr(client, name)
+    if name == "Detector":
+        from kaizen.monitor.detector import Detector
+
+        return Detector
+    if name == "compare":
+        from kaizen.loop.compare import compare
+
+        return compare
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -221,4 +221,4 @@ def test_performance_and_fairness_share_what_may_be_paged(project: Project) -> N
     reference = observe._reference(project, endpoint.champion.bundle)
     assert reference is not None
     settings = observe.settings_of(project.file.monitor)
-    assert observe._shared(settings, reference).limit == 2 * settings.limit
+    assert observe._shared(settings, reference).limit_of("performance") == 2 * settings.limit_of("performance")

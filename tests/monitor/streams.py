@@ -15,7 +15,7 @@ import numpy as np
 
 from kaizen.core import plugins
 from kaizen.core.records import Column, FeatureColumn
-from kaizen.monitor import latelabels, parts, performance
+from kaizen.monitor import facets, latelabels, performance
 from kaizen.monitor.labels import LabelBook
 from kaizen.monitor.latelabels import LateState
 from kaizen.monitor.performance import PerformanceState
@@ -120,7 +120,7 @@ def reference_of(rows, outputs, segments=(), fairness=()):
     kind = "log_loss" if rows.task == "classification" else "squared"
     losses = per_row(kind, rows.target, outputs)
     known = fit(rows.columns, rows.frame, outputs, blocks=rows.day, losses=losses, loss_blocks=rows.day, metric=kind)
-    return parts.with_parts(
+    return facets.with_facets(
         known,
         rows.columns,
         rows.frame,
@@ -151,7 +151,7 @@ class Story:
 
 def watched(rows, outputs, reference, delay, limit=31.34):
     """Return what is said of these rows day by day, when each label is known so long after its row."""
-    measures = parts.measures_of(reference, rows.task)
+    measures = facets.measures_of(reference, rows.task)
     book = LabelBook(measures, "UTC", delay)
     ids = [str(i) for i in range(len(rows.target))]
     known_at = rows.at + delay // timedelta(microseconds=1)

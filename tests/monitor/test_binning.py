@@ -5,9 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaizen.monitor.binning import CATEGORIES, KNOWN, bins_of, canonical, place
+from kaizen.monitor.binning import CATEGORIES, KNOWN, LEAST, bins_of, canonical, place, tally
 
-numbers = st.lists(st.floats(allow_nan=True, allow_infinity=False, width=32), min_size=1, max_size=200)
+numbers = st.lists(
+    st.floats(-(2.0**126), 2.0**126, width=32) | st.just(np.nan) | st.sampled_from([0.0, 1.0, 2.5]),
+    min_size=1,
+    max_size=200,
+)
 
 
 @given(numbers, numbers)
@@ -26,6 +30,23 @@ def test_every_number_has_one_bin_and_only_strangers_fall_outside(reference, lat
         assert found[-3:-1].sum() == np.sum(later > known.max())
 
 
+@given(numbers, numbers)
+def test_a_tally_counts_what_is_placed(reference, later):
+    bins = bins_of("number", np.array(reference))
+    for values in (np.array(reference), np.array([*later, np.inf, -np.inf, 1e300])):
+        assert tally(bins, values).tolist() == np.bincount(place(bins, values), minlength=bins.size).tolist()
+
+
+def test_a_tally_of_pieces_is_the_tally_of_all():
+    rng = np.random.default_rng(0)
+    values = rng.lognormal(0, 2, 50_000)
+    values[rng.random(50_000) < 0.1] = np.nan
+    bins = bins_of("number", values[:1000])
+    assert tally(bins, values).tolist() == np.bincount(place(bins, values), minlength=bins.size).tolist()
+    assert tally(bins, values[:0]).tolist() == [0] * bins.size
+    assert tally(bins, values[::3]).sum() == len(values[::3])
+
+
 def test_bins_of_a_smooth_column_weigh_alike():
     values = np.random.default_rng(0).standard_normal(32_000)
     bins = bins_of("number", values)
@@ -41,7 +62,7 @@ def test_far_is_as_far_again_as_the_range_is_wide():
 def test_a_heavy_value_has_its_own_bin():
     values = np.concatenate([np.zeros(500), np.random.default_rng(0).uniform(-1, 1, 500)])
     bins = bins_of("number", values)
-    codes = place(bins, np.array([0.0, np.nextafter(0, 1), np.nextafter(0, -1)]))
+    codes = place(bins, np.array([0.0, 1e-40, -1e-40]))
     assert len(set(codes.tolist())) == 3
 
 
@@ -59,9 +80,16 @@ def test_categories_are_known_common_rare_unseen_or_missing():
 
 def test_too_many_labels_are_not_remembered_and_none_is_unseen():
     bins = bins_of("category", np.array([str(i) for i in range(KNOWN + 1)], dtype=object))
-    assert bins.known is None
-    assert place(bins, np.array(["new"], dtype=object)).tolist() == [CATEGORIES]
-    assert bins.novelty == 1.0
+    assert (bins.known, bins.labels, bins.novelty) == (None, (), 1.0)
+    assert place(bins, np.array(["new", "7"], dtype=object)).tolist() == [0, 0]
+
+
+def test_a_label_needs_some_rows_for_a_bin_of_its_own_and_a_rare_new_one_counts_with_the_rare():
+    bins = bins_of("category", np.array(["a"] * LEAST + ["b"] * (LEAST - 1), dtype=object))
+    assert (bins.labels, bins.known) == (("a",), ("b",))
+    counts = tally(bins, np.array(["a", "b", "new", "newer", ""], dtype=object))
+    assert counts.tolist() == [1, 1, 2, 1]
+    assert bins.compared(counts).tolist() == [1.0, 3.0]
 
 
 @pytest.mark.parametrize(

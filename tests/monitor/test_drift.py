@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kaizen.core.records import Column
-from kaizen.monitor.binning import place
+from kaizen.monitor.binning import tally
+from kaizen.monitor.compare import limit_of
 from kaizen.monitor.drift import change
 from kaizen.monitor.reference import fit
 
@@ -15,7 +16,12 @@ def rng():
     return np.random.default_rng(9)
 
 
-LIMIT = 0.01 / (2 * 50)  # 50 columns
+LIMIT = limit_of(50)  # 50 columns
+
+
+def fires(seen):
+    """Say whether both keys turn."""
+    return seen.evidence >= LIMIT and seen.matters is not None
 
 
 def profile(values, kind="number", blocks=None):
@@ -23,7 +29,7 @@ def profile(values, kind="number", blocks=None):
 
 
 def counts(made, values):
-    return np.bincount(place(made.bins, values), minlength=made.bins.size)
+    return tally(made.bins, values)
 
 
 @pytest.mark.parametrize("n", [200, 1000])
@@ -38,21 +44,21 @@ def test_a_window_of_50_columns_without_change_pages_in_at_most_one_percent(n, k
     pages = 0
     for _ in range(100):
         made = profile(draw(5000), kind)
-        pages += any(change(made, counts(made, draw(n)), LIMIT).fires(LIMIT) for _ in range(50))
+        pages += any(fires(change(made, counts(made, draw(n)), LIMIT)) for _ in range(50))
     assert pages <= 4
 
 
 def test_large_windows_need_an_effect_too(rng):
     made = profile(rng.standard_normal(200_000))
     seen = change(made, counts(made, rng.standard_normal(200_000) + 0.05), LIMIT)
-    assert seen.p_value < 1e-9
-    assert not seen.fires(LIMIT)
+    assert seen.value_evidence > 1e9
+    assert not fires(seen)
 
 
 def test_a_shift_of_half_a_deviation_pages(rng):
     made = profile(rng.standard_normal(20_000))
     seen = change(made, counts(made, rng.standard_normal(2000) + 0.5), LIMIT)
-    assert seen.fires(LIMIT)
+    assert fires(seen)
     # Two normals half a deviation apart: divergence about 0.25 / 8 nats.
     assert seen.distance == pytest.approx(np.sqrt(0.25 / 8), rel=0.1)
     assert not seen.is_clean
@@ -62,12 +68,12 @@ def test_an_absurd_value_or_a_rare_new_category_does_not_page(rng):
     made = profile(rng.standard_normal(20_000))
     values = rng.standard_normal(2000)
     values[0] = 1e12
-    assert not change(made, counts(made, values), LIMIT).fires(LIMIT)
+    assert not fires(change(made, counts(made, values), LIMIT))
     labels = np.array(["a", "b"], dtype=object)
     named = profile(rng.choice(labels, 20_000), "category")
     later = rng.choice(labels, 2000)
     later[:20] = "new"
-    assert not change(named, counts(named, later), LIMIT).fires(LIMIT)
+    assert not fires(change(named, counts(named, later), LIMIT))
 
 
 @pytest.mark.parametrize(("share", "pages"), [(0.01, False), (0.05, True), (1.0, True)])
@@ -76,13 +82,13 @@ def test_values_that_go_missing_page_when_it_is_more_than_a_percent(share, pages
     values = rng.standard_normal(6000)
     values[: int(share * 6000)] = np.nan
     seen = change(made, counts(made, values), LIMIT)
-    assert seen.fires(LIMIT) is pages
-    assert not seen.values_fire(LIMIT)
+    assert fires(seen) is pages
+    assert seen.matters == ("missing" if pages else None)
 
 
 def test_values_that_appear_where_all_were_missing_page():
     made = profile(np.full(5000, np.nan))
-    assert change(made, counts(made, np.full(1000, 2.5)), LIMIT).fires(LIMIT)
+    assert fires(change(made, counts(made, np.full(1000, 2.5)), LIMIT))
 
 
 def weather(rng, days, a_day=100):
@@ -95,8 +101,8 @@ def test_a_week_of_weather_is_no_drift_though_its_rows_are_many(rng):
         values, blocks = weather(rng, 59), np.repeat(np.arange(59), 100)
         week = weather(rng, 7)
         made, blind = profile(values, blocks=blocks), profile(values)
-        pages += change(made, counts(made, week), LIMIT).fires(LIMIT)
-        by_rows += change(blind, counts(blind, week), LIMIT).fires(LIMIT)
+        pages += fires(change(made, counts(made, week), LIMIT))
+        by_rows += fires(change(blind, counts(blind, week), LIMIT))
     assert by_rows >= 57
     assert pages <= 1
 
@@ -104,7 +110,7 @@ def test_a_week_of_weather_is_no_drift_though_its_rows_are_many(rng):
 def test_a_change_of_climate_is_drift(rng):
     blocks = np.repeat(np.arange(59), 100)
     made = profile(weather(rng, 59), blocks=blocks)
-    assert change(made, counts(made, weather(rng, 7) + 4), LIMIT).fires(LIMIT)
+    assert fires(change(made, counts(made, weather(rng, 7) + 4), LIMIT))
 
 
 def test_what_could_have_shown_is_told(rng):
@@ -112,5 +118,5 @@ def test_what_could_have_shown_is_told(rng):
     large = change(made, counts(made, rng.standard_normal(20_000)), LIMIT)
     small = change(made, counts(made, rng.standard_normal(300)), LIMIT)
     assert large.detectable == 0.112
-    # By hand: the 1e-4 quantile of chi2 with 31 degrees of freedom is 69.06.
-    assert small.detectable == pytest.approx(np.sqrt((69.06 - 31) / 8 * (1 / 300 + 1 / 20_000)), rel=0.02)
+    # By hand: an e-value of 2 x 5,000 is a p-value of 4.7e-7, and that quantile of chi2 with 31 degrees is 85.9.
+    assert small.detectable == pytest.approx(np.sqrt((85.9 - 31) / 8 * (1 / 300 + 1 / 20_000)), rel=0.02)

@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from kaizen.monitor import drift
-from kaizen.monitor.reference import count
-from kaizen.monitor.window import Window
+from kaizen.monitor.settings import MonitorSettings
+from kaizen.monitor.watch import Block, WatchState, observe
 from kaizen.stats.persistence import newest_known
 from tests.monitor import streams
 from tests.monitor.days import stamp
@@ -61,17 +60,22 @@ def test_electricity_the_winter_of_1997_is_found_and_shown_beside_no_change():
 
 
 @needs("elec2")
-def test_electricity_the_columns_that_start_to_vary_have_drifted_within_a_week():
+def test_electricity_the_columns_that_start_to_vary_have_drifted_after_500_rows():
+    # Victoria's price, demand and transfer are constant until the 17,424th row, the end of the record's 363rd day.
     rows = streams.elec2()
     day = rows.day - rows.day[0]
-    normal, window_rows = rows.take((day >= 300) & (day < 363)), rows.take((day >= 363) & (day < 370))
+    normal = rows.take((day >= 273) & (day < 363))
     reference = reference_of(normal, np.full(len(normal.target), 0.5))
-    start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(window_rows.day[0]))
-    window = Window(first_day=0, last_day=6, start=start, end=start + 7 * DAY, rows=0, counts={})
-    window = window.add(count(reference, window_rows.frame, None), len(window_rows.target), start + 7 * DAY)
-    found, _ = drift.assess(reference, window, (), level=0.01, stamp=stamp)
-    drifted = {each.subject for each in found if each.question == "drift" and each.verdict == "page"}
-    assert {"vicprice", "vicdemand", "transfer"} <= drifted
+    state, drifted = WatchState.fresh(), {}
+    for number in range(363, 378):
+        of_day = rows.take(day == number)
+        start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(of_day.day[0]))
+        block = Block(day=int(of_day.day[0]), start=start, end=start + DAY, frame=of_day.frame, outputs=None)
+        state, found = observe(reference, state, block, MonitorSettings(), stamp=stamp)
+        for each in found:
+            if each.question == "drift" and each.verdict == "page":
+                drifted |= dict.fromkeys((each.subject, *each.blames), number - 363 + 1)
+    assert drifted == dict.fromkeys(("vicprice", "vicdemand", "transfer"), 11)  # 500 rows, that an effect needs
 
 
 @needs("bank_marketing")

@@ -33,10 +33,10 @@ def test_counts_of_days_add_up_to_counts_of_windows(rng):
         assert total.sum() == 500
 
 
-def test_time_columns_are_not_compared_and_answers_are(rng):
+def test_times_are_compared_by_their_hour_and_answers_are(rng):
     made = reference(rng)
-    assert [p.name for p in made.columns] == ["price", "size", "kind", "member"]
-    assert [p.key for p in made.profiles][-1] == "answer:prediction"
+    assert [p.label for p in made.columns] == ["price", "size", "kind", "member", "when (hour)"]
+    assert [p.key for p in made.profiles][-2:] == ["column:when:hour", "answer:prediction"]
 
 
 def test_a_column_may_be_called_prediction(rng):

@@ -1,86 +1,86 @@
-"""Real trips: a quiet half year pages nothing, a change in the law is found."""
+"""Real trips, with the defaults: a quiet half year pages nothing, a change in the law is found.
+
+Twice: each month held whole against January to June 2018, and the eighteen months as a stream of days.
+"""
 
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
-import numpy as np
 import pytest
 
-from kaizen.core.records import Column
-from kaizen.monitor.drift import assess
-from kaizen.monitor.reference import count, fit
-from kaizen.monitor.window import Window
-from tests.monitor.days import stamp
+from kaizen.loop.backtest import backtest
+from kaizen.loop.compare import compare
 
 FOLDER = Path(os.environ.get("KAIZEN_DATA", Path(__file__).parents[2].parent / "shared" / "data")) / "nyc_taxi"
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no {FOLDER}: set KAIZEN_DATA to the folder of data sets")
-
-CATEGORIES = ("vendor_id", "rate_code_id", "store_and_fwd_flag", "payment_type")
-NUMBERS = (
-    "passenger_count",
-    "trip_distance",
-    "fare_amount",
-    "extra",
-    "mta_tax",
-    "tip_amount",
-    "tolls_amount",
-    "improvement_surcharge",
-    "total_amount",
-    "congestion_surcharge",
-)
-COLUMNS = [*(Column(n, "number") for n in NUMBERS), *(Column(n, "category") for n in CATEGORIES)]
+pytestmark = [
+    pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no {FOLDER}: set KAIZEN_DATA to the folder of data sets"),
+    pytest.mark.xdist_group("taxi"),
+]
+REFERENCE = str(FOLDER / "yellow_tripdata_sample_2018-0[1-6].csv.gz")
+LAW = datetime(2019, 2, 2, tzinfo=UTC)  # from which on the surcharge was paid; recorded from January 21 on
 
 
-def months(first, last):
-    """Return the trips of these files as a frame, and their days."""
-    fields = [f"coalesce(try_cast({n} as double), 'nan'::double) as {n}" for n in NUMBERS]
-    fields += [f"coalesce({n}::varchar, '') as {n}" for n in CATEGORIES]
-    files = [str(FOLDER / f"yellow_tripdata_sample_{m}.csv.gz") for m in NAMES[first:last]]
-    found = duckdb.sql(
-        f"select {', '.join(fields)}, date_diff('day', date '1970-01-01', pickup_datetime::date) as day "
-        f"from read_csv({files}, union_by_name=true, all_varchar=true, strict_mode=false)"
-    ).fetchnumpy()
-    frame = {name: np.ma.getdata(values) for name, values in found.items()}
-    return frame, frame.pop("day").astype(np.int64)
+def month(name):
+    """Return the comparison of a month with the reference, as `kaizen monitor compare` makes it."""
+    return compare(REFERENCE, FOLDER / f"yellow_tripdata_sample_{name}.csv.gz", at=datetime(2019, 7, 1, tzinfo=UTC))
 
 
-NAMES = [f"2018-{m:02}" for m in range(1, 13)] + [f"2019-{m:02}" for m in range(1, 7)]
+def paging(found):
+    return {column.name for column in found.columns if column.page}
+
+
+@pytest.mark.parametrize("name", [f"2018-{m:02}" for m in range(7, 13)])
+def test_a_quiet_month_pages_nothing(name):
+    found = month(name)
+    assert not found.page
+    assert paging(found) == set()
+    assert len(found.columns) == 17
+
+
+def test_the_surcharge_is_found_in_the_month_it_is_first_recorded():
+    assert paging(month("2019-01")) == {"congestion_surcharge"}
+
+
+def test_what_the_law_changed_is_found_and_a_month_of_wrong_passenger_counts():
+    assert paging(month("2019-02")) - {"tip_amount"} == {
+        "congestion_surcharge",
+        "extra",
+        "total_amount",
+        "passenger_count",
+    }
+    assert paging(month("2019-03")) - {"tip_amount"} == {"congestion_surcharge", "extra", "total_amount"}
 
 
 @pytest.fixture(scope="module")
-def judged():
-    """Return the Findings of July 2018 to March 2019 against January to June 2018, by month."""
-    frame, days = months(0, 6)
-    reference = fit(COLUMNS, frame, None, blocks=days)
-    incidents, found = (), {}
-    for index in range(6, 15):
-        frame, days = months(index, index + 1)
-        year, month = map(int, NAMES[index].split("-"))
-        start, end = datetime(year, month, 1, tzinfo=UTC), datetime(year, month, 28, tzinfo=UTC)
-        window = Window(first_day=0, last_day=27, start=start, end=end, rows=0, counts={})
-        window = window.add(count(reference, frame, None), len(days), end)
-        found[NAMES[index]], incidents = assess(reference, window, incidents, level=0.01, stamp=stamp)
-    return found
+def stream():
+    return backtest(REFERENCE, FOLDER / "yellow_tripdata_sample_20*.csv.gz")
 
 
-def drifted(findings):
-    return {f.subject for f in findings if f.question == "drift" and f.verdict == "page"}
+def told(stream, verdict):
+    return {finding.subject: finding for finding in stream.told if finding.verdict == verdict}
 
 
-def test_the_quiet_half_year_pages_nothing(judged):
-    for month in NAMES[6:12]:
-        assert drifted(judged[month]) == set()
-        assert judged[month][-1].verdict == "ok"
+def test_the_stream_pages_nothing_before_the_law(stream):
+    assert [f.subject for f in stream.told if f.at < datetime(2019, 1, 21, tzinfo=UTC)] == []
 
 
-def test_the_surcharge_that_the_law_brought_is_found(judged):
-    assert drifted(judged["2019-01"]) == {"congestion_surcharge"}
-    assert {"extra", "total_amount"} <= drifted(judged["2019-02"])
+def test_the_stream_pages_each_change_once_and_soon(stream):
+    pages = told(stream, "page")
+    assert sorted(pages) == ["congestion_surcharge", "extra", "passenger_count", "tip_amount", "total_amount"]
+    assert len([f for f in stream.told if f.verdict == "page"]) == 5
+    delays = {name: (page.at - LAW).days for name, page in pages.items()}
+    assert -12 <= delays["congestion_surcharge"] <= -9  # two to five days after the first was recorded
+    assert max(delays[name] for name in ("extra", "total_amount", "passenger_count")) <= 14
+    assert abs((pages["extra"].began - LAW).days) <= 3
 
 
-def test_a_month_of_wrong_passenger_counts_is_resolved(judged):
-    assert "passenger_count" in drifted(judged["2019-02"])
-    resolved = {f.subject for f in judged["2019-03"] if f.verdict == "resolved"}
-    assert resolved == {"passenger_count"}
+def test_the_wrong_passenger_counts_are_over_in_march(stream):
+    (over,) = told(stream, "resolved").values()
+    assert over.subject == "passenger_count"
+    assert datetime(2019, 3, 1, tzinfo=UTC) < over.at < datetime(2019, 4, 1, tzinfo=UTC)
+
+
+def test_absurd_amounts_page_nobody_and_rows_out_of_their_month_are_late_events(stream):
+    assert stream.late > 0
+    assert {f.question for f in stream.told} == {"drift"}

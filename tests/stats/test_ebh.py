@@ -10,7 +10,7 @@ def by_definition(values, alpha):
     k = len(values)
     ranked = sorted(values, reverse=True)
     most = max((j for j in range(1, k + 1) if ranked[j - 1] >= k / (alpha * j)), default=0)
-    return set(np.argsort(values)[::-1][:most].tolist())
+    return set(np.argsort(values)[::-1][:most])
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0])

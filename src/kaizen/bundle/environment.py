@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from kaizen import __version__
+from kaizen.core.version import __version__
 
 # What the answers of a bundle can depend on, through the data, the fit or the graph.
 DISTRIBUTIONS = ("duckdb", "lightgbm", "msgspec", "numpy", "onnx", "onnxruntime", "optuna", "scikit-learn", "scipy")

@@ -91,7 +91,7 @@ def columns_of(sql: duckdb.DuckDBPyConnection, view: str = "rows", *, file: Proj
                 fix=f'flatten it in the source, or write ignore = ["{name}"] under [data]',
             )
     strings = [name for name, kind in kinds.items() if kind == "category" and name not in file.data.types]
-    texts = _texts(sql, view, strings)
+    texts = texts_of(sql, view, strings)
     return tuple(Column(name, "text" if name in texts else kind) for name, kind in kinds.items() if kind is not None)
 
 
@@ -164,7 +164,8 @@ def _select(view: str) -> str:
     return view if view.lstrip().upper().startswith(("SELECT", "WITH", "FROM")) else f"SELECT * FROM {quoted(view)}"
 
 
-def _texts(sql: duckdb.DuckDBPyConnection, view: str, names: Sequence[str]) -> set[str]:
+def texts_of(sql: duckdb.DuckDBPyConnection, view: str, names: Sequence[str]) -> set[str]:
+    """Return which of these columns of strings are text: many words, and values that mostly differ."""
     if not names:
         return set()
     figures = ", ".join(

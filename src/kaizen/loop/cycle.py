@@ -32,7 +32,7 @@ from kaizen.loop import candidate, policy, triggers
 from kaizen.loop.act import act
 from kaizen.loop.journal import Journal
 from kaizen.loop.observe import Observed, State, observe
-from kaizen.monitor import drift
+from kaizen.monitor import inputs
 from kaizen.stats.blocks import day_blocks
 
 
@@ -167,7 +167,7 @@ def date_of(day: int) -> date:
 
 def _pages(finding: Finding) -> bool:
     """A window's drift is one page, however many columns it names."""
-    return finding.verdict == "page" and finding.question != drift.QUESTION
+    return finding.verdict == "page" and finding.question != inputs.QUESTION
 
 
 def _page(project: Project, identity: str, _: list[Record]) -> bool:

@@ -19,12 +19,12 @@ from typing import TypeVar
 
 import msgspec
 
-import kaizen
 from kaizen.core.errors import NotFoundError
 from kaizen.core.ids import content_id
 from kaizen.core.ports import Records
 from kaizen.core.project import Project
 from kaizen.core.records import Bundle, Dataset, FeatureSet, Record, Step
+from kaizen.core.version import __version__
 
 T = TypeVar("T")
 _INLINE_BYTES = 2048
@@ -57,7 +57,7 @@ class Journal:
         result
             The type of the result, for reading it back.
         """
-        key = content_id(name, kaizen.__version__, inputs)
+        key = content_id(name, __version__, inputs)
         records = self._project.records
         try:
             return self.result(records.get(Step, key), result)

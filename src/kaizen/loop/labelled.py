@@ -25,12 +25,12 @@ from kaizen.core.records import Finding, Task
 from kaizen.graph.frame import Frame, concat
 from kaizen.loop import history
 from kaizen.monitor import fairness, fairwatch, latelabels, performance, segments, slices
+from kaizen.monitor.facets import measures_of
 from kaizen.monitor.fairness import FairnessReference, Rate, Tally
 from kaizen.monitor.fairwatch import FairState
 from kaizen.monitor.labels import RATE_DAYS, LabelBook
 from kaizen.monitor.latelabels import LateState
 from kaizen.monitor.paging import Incident, Stamp
-from kaizen.monitor.parts import measures_of
 from kaizen.monitor.reference import Reference
 from kaizen.monitor.segments import SegmentState
 from kaizen.monitor.settings import MonitorSettings
@@ -121,7 +121,7 @@ def observe(
             reference.segments,
             by_segment,
             reference.loss.metric,
-            limit=settings.limit,
+            limit=settings.limit_of("performance"),
             window_days=settings.window_days,
             start=day_start(day.day, _zone(project)),
             stamp=stamp,
@@ -157,7 +157,7 @@ def _fair(
             day,
             tallies,
             incidents,
-            limit=settings.limit,
+            limit=settings.limit_of("performance"),
             window_days=settings.window_days,
             start=day_start(day, _zone(project)),
             stamp=stamp,

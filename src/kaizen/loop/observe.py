@@ -6,7 +6,6 @@ losses are counted on mature days only, or early labels, which are not like the 
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
@@ -15,9 +14,8 @@ from numpy.typing import NDArray
 
 from kaizen.bundle import keys, load, manifest
 from kaizen.core.durations import duration
-from kaizen.core.ids import derived
 from kaizen.core.project import Project
-from kaizen.core.records import Arm, Bundle, Endpoint, Finding, Verdict
+from kaizen.core.records import Arm, Bundle, Endpoint, Finding
 from kaizen.experiment.compare import Comparison, compare, pair
 from kaizen.graph.frame import take
 from kaizen.loop import history, labelled
@@ -27,6 +25,7 @@ from kaizen.loop.policy import Compared
 from kaizen.loop.triggers import Request
 from kaizen.monitor.reference import Reference
 from kaizen.monitor.settings import MonitorSettings, settings_of
+from kaizen.monitor.stamp import Stamper
 from kaizen.monitor.watch import Block, WatchState
 from kaizen.monitor.watch import observe as watch
 from kaizen.stats.blocks import day_start
@@ -116,11 +115,12 @@ def _watched(
         end=end,
         frame=groups[0].frame if groups else {},
         outputs=groups[0].outputs if groups else None,
+        times=groups[0].at if groups else None,
         hidden=frozenset(read - set(groups[0].frame)) if groups else frozenset(),
         matured=[(each.day, each.losses) for each in mature],
     )
     settings = _shared(settings_of(project.file.monitor), reference)
-    stamp = _Stamp(project, champion, f"watch {day}")
+    stamp = _stamp(project, champion, f"watch {day}")
     after, findings = watch(reference, state, block, settings, stamp=stamp)
     open_from = joined if before.matured is None else before.matured + 1
     last = open_from - 1 if last is None else last
@@ -141,8 +141,12 @@ def _watched(
 
 
 def _shared(settings: MonitorSettings, reference: Reference) -> MonitorSettings:
-    """Return the settings with what performance may page shared with fairness, where that is watched."""
-    return msgspec.structs.replace(settings, limit=2 * settings.limit) if reference.fairness else settings
+    """Return the settings with half of what performance may page, where fairness is watched and gets the other half."""
+    if not reference.fairness:
+        return settings
+    return msgspec.structs.replace(
+        settings, shares={**settings.shares, "performance": settings.shares["performance"] / 2}
+    )
 
 
 def _mature(
@@ -222,7 +226,7 @@ def _gap(project: Project, arm: Arm, day: int, left_out: int, rows: int, hidden:
     """Return the finding that some rows of a day could not be compared."""
     zone = project.file.data.time_zone
     start, end = day_start(day, zone), day_start(day + 1, zone)
-    return _Stamp(project, arm.bundle, f"gap {day}")(
+    return _stamp(project, arm.bundle, f"gap {day}")(
         question="comparison coverage",
         subject=arm.bundle,
         method="rows without an answer of this arm, which the log does not let us compute",
@@ -247,7 +251,7 @@ def _comparison(project: Project, endpoint: Endpoint, arm: Arm, days: list[Paire
     )
     zone = project.file.data.time_zone
     who = "the challenger" if arm.role == "challenger" else "the displaced champion"
-    stamp = _Stamp(project, arm.bundle, f"compare {day} {endpoint.champion.bundle}")
+    stamp = _stamp(project, arm.bundle, f"compare {day} {endpoint.champion.bundle}")
     return stamp(
         question=f"comparison: is {who} better than the champion?",
         subject=arm.bundle,
@@ -287,61 +291,5 @@ def _reference(project: Project, bundle: str) -> Reference | None:
     return msgspec.json.decode(project.blobs.path(blob).read_bytes(), type=Reference)
 
 
-class _Stamp:
-    """Makes Findings whose ids follow from the step, the question and the subject."""
-
-    def __init__(self, project: Project, bundle: str, key: str) -> None:
-        self._project = project
-        self._bundle = bundle
-        self._key = key
-
-    def __call__(
-        self,
-        *,
-        question: str,
-        subject: str,
-        method: str,
-        estimate: float | None,
-        low: float | None,
-        high: float | None,
-        evidence: float | None,
-        limit: float | None,
-        verdict: Verdict,
-        n: int,
-        start: datetime,
-        end: datetime,
-        says: str,
-        matters: float | None = None,
-        detectable: float | None = None,
-        began: datetime | None = None,
-        blames: tuple[str, ...] = (),
-        segment: str = "",
-        impact: float | None = None,
-    ) -> Finding:
-        now = self._project.clock.now()
-        return Finding(
-            id=derived(now, self._project.name, self._key, question, subject, segment, end.isoformat()),
-            project=self._project.name,
-            at=now,
-            by="loop",
-            parents=(self._bundle,),
-            question=question,
-            subject=subject,
-            method=method,
-            estimate=estimate,
-            low=low,
-            high=high,
-            evidence=evidence,
-            limit=limit,
-            verdict=verdict,
-            n=n,
-            start=start,
-            end=end,
-            says=says,
-            matters=matters,
-            detectable=detectable,
-            began=began,
-            blames=blames,
-            segment=segment,
-            impact=impact,
-        )
+def _stamp(project: Project, bundle: str, key: str) -> Stamper:
+    return Stamper(project.name, by="loop", at=project.clock.now(), key=key, parents=(bundle,))

@@ -24,7 +24,7 @@ from kaizen.learn.search import Trial
 from kaizen.loop.journal import Journal
 from kaizen.loop.material import Material
 from kaizen.monitor import reference
-from kaizen.monitor.parts import with_parts
+from kaizen.monitor.facets import with_facets
 
 
 class Trained(msgspec.Struct, frozen=True):
@@ -193,7 +193,7 @@ def _reference(rows: Material, outcome: Outcome) -> reference.Reference:
     )
     if sample.blocks is None:
         return known
-    return with_parts(
+    return with_facets(
         known,
         rows.inputs,
         take({column.name: rows.frame[column.name] for column in rows.inputs}, sample.rows),

@@ -1,77 +1,108 @@
-"""Has a column changed? Two keys must turn: evidence that it is no accident, and an effect that is worth a page.
+"""How a column has changed: the evidence that it is no accident, and an effect that is or is not worth a page.
 
-| key      | values                                      | missing values                                    |
-|----------|---------------------------------------------|---------------------------------------------------|
-| evidence | chi2 on the bins, p < level / 2D            | hypergeometric test, p < level / 2D               |
-| effect   | debiased Jensen-Shannon distance >= 0.112   | 95 % Clopper-Pearson bounds 0.01 apart or more    |
-| resolved | distance < 0.09                             | bounds less than 0.008 apart                      |
+|          | values                                 | missing values                                     |
+|----------|----------------------------------------|----------------------------------------------------|
+| evidence | chi2 test of the bins                  | hypergeometric test                                |
+| effect   | debiased Jensen-Shannon distance       | gap between 95 % Clopper-Pearson bounds            |
+| matters  | from 0.112 (a PSI of about 0.1)        | from 0.01                                          |
+| is over  | below 0.09                             | below 0.008                                        |
 
-D counts the columns. Rows that are alike within a day count for less, by what the reference's days showed (`Spread`).
+Both p-values become e-values, and the column's evidence is their mean. Rows that are alike within a day count for
+less, by what the reference's days showed (`Spread`).
 """
 
 from __future__ import annotations
 
-import statistics
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kaizen.core.records import Finding
-from kaizen.monitor.paging import Incident, Stamp, settle
-from kaizen.monitor.reference import Profile, Reference
-from kaizen.monitor.window import Window
+from kaizen.monitor.binning import Bins
+from kaizen.monitor.reference import Profile
+from kaizen.stats.calibrators import e_of_p, p_of_e
 from kaizen.stats.distances import chi2_test, hypergeometric_test, js_detectable, js_distance
 from kaizen.stats.intervals import clopper_pearson
 
-QUESTION = "drift"
-SUMMARY = "drift window"
-METHOD = "chi2 and debiased Jensen-Shannon distance"
-METHOD_MISSING = "hypergeometric test and Clopper-Pearson bounds of the missing share"
-PAGES_FROM, RESOLVES_BELOW = 0.112, 0.09
-MISSING_PAGES_FROM, MISSING_RESOLVES_BELOW = 0.01, 0.008
+Key: TypeAlias = Literal["values", "missing"]
+
+MATTERS, IS_OVER = 0.112, 0.09
+MISSING_MATTERS, MISSING_IS_OVER = 0.01, 0.008
+_TWO = 2  # keys, of which a column's evidence is the mean
+_QUARTILES = (0.25, 0.5, 0.75)
 
 
 class Change(NamedTuple):
-    """What a window shows of one column: both keys for its values and for its missing values."""
+    """What some rows show of one column beside its reference."""
 
     profile: Profile
-    rows: int
+    counts: NDArray[np.float64]  # of the rows, missing last
     distance: float
-    p_value: float
-    detectable: float  # the smallest distance that would have paged
-    missing: float  # share
+    value_evidence: float  # e-value
+    detectable: float  # the smallest distance for which these rows could give evidence enough
     missing_low: float
     missing_high: float
-    missing_gap: float  # between the bounds of the reference and of the window
-    missing_p_value: float
+    missing_gap: float  # between the bounds of the reference and of the rows
+    missing_evidence: float  # e-value
 
-    def fires(self, limit: float) -> bool:
-        """Whether both keys turn, for the values or for missing, p held against `limit`."""
-        return self.values_fire(limit) or (self.missing_p_value < limit and self.missing_gap >= MISSING_PAGES_FROM)
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return int(self.counts.sum())
 
-    def values_fire(self, limit: float) -> bool:
-        """Whether both keys turn for the values."""
-        return self.p_value < limit and self.distance >= PAGES_FROM
+    @property
+    def evidence(self) -> float:
+        """The e-value of "the column is as it was"."""
+        return (self.value_evidence + self.missing_evidence) / _TWO
+
+    @property
+    def matters(self) -> Key | None:
+        """Which effect is worth a page: the one with more evidence where both are; None where neither is."""
+        by = {"values": self.distance >= MATTERS, "missing": self.missing_gap >= MISSING_MATTERS}
+        if by["values"] and by["missing"]:
+            return "values" if self.value_evidence >= self.missing_evidence else "missing"
+        return "values" if by["values"] else "missing" if by["missing"] else None
 
     @property
     def is_clean(self) -> bool:
         """Whether it is back in the range in which an incident is over."""
-        return self.distance < RESOLVES_BELOW and self.missing_gap < MISSING_RESOLVES_BELOW
+        return self.distance < IS_OVER and self.missing_gap < MISSING_IS_OVER
+
+    @property
+    def missing(self) -> float:
+        """The share of missing values among the rows."""
+        return float(self.counts[-1] / max(1.0, self.counts.sum()))
+
+    @property
+    def usually_missing(self) -> float:
+        """The share of missing values in the reference."""
+        return self.profile.counts[-1] / max(1, sum(self.profile.counts))
+
+    @property
+    def says(self) -> str:
+        """What changed and by how much, for people: no subject, no full stop."""
+        moved = _moved(self.profile, self.counts)
+        lies = f"lies {self.distance:.3f} from the reference{f': {moved}' if moved else ''}"
+        gone = f"is missing in {self.missing:.1%} of the rows, where {self.usually_missing:.1%} were"
+        if self.matters == "missing":
+            return gone
+        return f"{lies}, and {gone}" if self.missing_gap >= MISSING_MATTERS else lies
 
 
 def change(profile: Profile, counts: NDArray[np.int64], limit: float) -> Change:
-    """Return what the counts of a window show against the reference, tests held against `limit`.
+    """Return what the counts of some rows show against the reference.
 
     Parameters
     ----------
     profile
         The column's reference.
     counts
-        Of the window, shape (bins,), the last for missing.
+        Of the rows, shape (bins,), the last for missing.
+    limit
+        The evidence that a page needs; it says what these rows could have shown.
     """
     reference, current = np.asarray(profile.counts, dtype=np.float64), np.asarray(counts, dtype=np.float64)
-    values = reference[:-1], current[:-1]
+    values = profile.bins.compared(reference), profile.bins.compared(current)
     p_value, _ = chi2_test(*values, profile.spread)
     worth = 1 / profile.spread_missing
     low, high = clopper_pearson(
@@ -80,112 +111,56 @@ def change(profile: Profile, counts: NDArray[np.int64], limit: float) -> Change:
     missing_p = hypergeometric_test(
         current[-1] * worth, current.sum() * worth, reference[-1] * worth, reference.sum() * worth
     )
+    needed = p_of_e(_TWO * limit)
     return Change(
         profile=profile,
-        rows=int(current.sum()),
+        counts=current,
         distance=js_distance(*values, profile.spread),
-        p_value=p_value,
-        detectable=max(PAGES_FROM, js_detectable(*values, limit, profile.spread)),
-        missing=float(current[-1] / max(1.0, current.sum())),
+        value_evidence=e_of_p(p_value),
+        detectable=max(MATTERS, js_detectable(*values, needed, profile.spread)),
         missing_low=float(low[1]),
         missing_high=float(high[1]),
         missing_gap=float(max(low[1] - high[0], low[0] - high[1])),
-        missing_p_value=missing_p,
+        missing_evidence=e_of_p(missing_p),
     )
 
 
-def assess(
-    reference: Reference, window: Window, incidents: tuple[Incident, ...], *, level: float, stamp: Stamp
-) -> tuple[list[Finding], tuple[Incident, ...]]:
-    """Return the Findings of a full window, one for each column that fires or resolves and a summary, and what is open.
-
-    ``level`` is the most that P(a page) may be without change, over all columns.
-    """
-    profiles = [p for p in reference.profiles if p.key in window.counts]
-    if not profiles:
-        return [], incidents
-    limit = level / (2 * len(profiles))
-    changes = [change(p, np.asarray(window.counts[p.key]), limit) for p in profiles]
-    findings: list[Finding] = []
-    opened: list[Change] = []
-    for seen in changes:
-        happened, incidents = settle(
-            incidents, QUESTION, seen.profile.name, fires=seen.fires(limit), clean=seen.is_clean, at=window.end
-        )
-        if happened == "opened":
-            opened.append(seen)
-        if happened in ("opened", "closed"):
-            findings.append(_column_finding(seen, window, limit, stamp, is_over=happened == "closed"))
-    unseen = [p.name for p in reference.columns if p.key not in window.counts]
-    findings.append(_summary(changes, opened, unseen, incidents, window, level, stamp))
-    return findings, incidents
+def _moved(profile: Profile, counts: NDArray[np.float64]) -> str:
+    """Return what moved most: the quartiles of numbers, the share of the label that changed most."""
+    before = np.asarray(profile.counts, dtype=np.float64)
+    if profile.bins.edges is None:
+        return _share_moved(profile.bins, before, counts)
+    was, now = (_quartiles(profile.bins, each) for each in (before, counts))
+    if was is None or now is None:
+        return "values where there were none" if was is None and now is not None else ""
+    place = int(np.argmax(np.abs(np.subtract(now, was))))
+    which = ("lower quartile", "median", "upper quartile")[place]
+    if was[place] == now[place]:
+        return _bin_moved(profile.bins, before, counts)
+    return f"{which} {was[place]:.4g}, now {now[place]:.4g}"
 
 
-def _column_finding(seen: Change, window: Window, limit: float, stamp: Stamp, *, is_over: bool) -> Finding:
-    by_values = is_over or seen.values_fire(limit)
-    return stamp(
-        question=QUESTION,
-        subject=seen.profile.name,
-        method=METHOD if by_values else METHOD_MISSING,
-        estimate=seen.distance if by_values else seen.missing,
-        low=None if by_values else seen.missing_low,
-        high=None if by_values else seen.missing_high,
-        evidence=seen.p_value if by_values else seen.missing_p_value,
-        limit=limit,
-        verdict="resolved" if is_over else "page",
-        n=seen.rows,
-        start=window.start,
-        end=window.end,
-        says=_says(seen, window, by_values=by_values, is_over=is_over),
-    )
+def _quartiles(bins: Bins, counts: NDArray[np.float64]) -> list[float] | None:
+    """Return the quartiles of counts, as the lower ends of the bins that they fall in."""
+    known = counts[:-1]
+    if not bins.edges or known.sum() == 0:
+        return None
+    places = np.searchsorted(np.cumsum(known) / known.sum(), _QUARTILES)
+    edges = (bins.edges[0], *bins.edges)
+    return [edges[place] for place in places]
 
 
-def _says(seen: Change, window: Window, *, by_values: bool, is_over: bool) -> str:
-    reference = seen.profile.counts
-    missing = f"is missing in {seen.missing:.1%} of the rows (reference: {reference[-1] / max(1, sum(reference)):.1%})"
-    lies = f"lies {seen.distance:.3f} from the reference"
-    name = seen.profile.name
-    if is_over:
-        return f"{name} is back: from {window.days} it {lies} and {missing}."
-    told = f"{lies} (pages from {PAGES_FROM})" if by_values else missing
-    return f"{name} drifted: from {window.days} it {told}."
+def _bin_moved(bins: Bins, before: NDArray[np.float64], counts: NDArray[np.float64]) -> str:
+    shares = [each[:-1] / max(1.0, each[:-1].sum()) for each in (before, counts)]
+    place = int(np.argmax(np.abs(shares[1] - shares[0])))
+    edges = bins.edges or ()
+    low, high = ("" if not 0 <= at < len(edges) else f"{edges[at]:.4g}" for at in (place - 1, place))
+    between = f"from {low} to {high}" if low and high and low != high else f"at {low}" if low else f"under {high}"
+    return f"{shares[0][place]:.1%} lay {between}, now {shares[1][place]:.1%}"
 
 
-def _summary(
-    changes: list[Change],
-    opened: list[Change],
-    unseen: list[str],
-    incidents: tuple[Incident, ...],
-    window: Window,
-    level: float,
-    stamp: Stamp,
-) -> Finding:
-    still = [i.subject for i in incidents if i.question == QUESTION]
-    worst = max(changes, key=lambda seen: seen.distance)
-    usual = statistics.median(seen.detectable for seen in changes)
-    smallest = min(min(seen.p_value, seen.missing_p_value) for seen in changes)
-    new = ", ".join(seen.profile.name for seen in opened)
-    if opened:
-        says = f"{len(opened)} of {len(changes)} columns drifted from {window.days}: {new}."
-    elif still:
-        says = f"No new drift from {window.days}; still open: {', '.join(still)}."
-    else:
-        shown = f"in half of them a distance of {usual:.3f} would have shown"
-        says = f"No drift in {len(changes)} columns from {window.days}; {shown}."
-    if unseen:
-        says += f" Not watched, for the log does not carry them: {', '.join(unseen)}."
-    return stamp(
-        question=SUMMARY,
-        subject=worst.profile.name,
-        method=METHOD,
-        estimate=worst.distance,
-        low=None,
-        high=None,
-        evidence=min(1.0, 2 * len(changes) * smallest),
-        limit=level,
-        verdict="page" if opened else "watch" if still else "ok",
-        n=window.rows,
-        start=window.start,
-        end=window.end,
-        says=says,
-    )
+def _share_moved(bins: Bins, before: NDArray[np.float64], counts: NDArray[np.float64]) -> str:
+    shares = [bins.compared(each) / max(1.0, each[:-1].sum()) for each in (before, counts)]
+    place = int(np.argmax(np.abs(shares[1] - shares[0])))
+    label = repr(bins.labels[place]) if place < len(bins.labels) else "other labels"
+    return f"{label} had {shares[0][place]:.1%}, now {shares[1][place]:.1%}"

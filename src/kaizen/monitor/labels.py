@@ -28,6 +28,7 @@ Int = NDArray[np.int64]
 
 RATE_DAYS = 7  # the rate that is held against a model is of the newest rows known, so many days of them
 _ROW = 1 << 40  # a place is day * _ROW + row
+_NOWHERE = int(np.iinfo(np.int64).min)
 
 
 class LabelBook:
@@ -97,10 +98,10 @@ class LabelBook:
         known_at
             When each became known, microseconds since 1970, UTC, shape (labels,).
         """
-        places = np.array([self._places.get(identity, -1) for identity in ids], dtype=np.int64)
-        for at in np.flatnonzero(places < 0).tolist():
+        places = np.array([self._places.get(identity, _NOWHERE) for identity in ids], dtype=np.int64)
+        for at in np.flatnonzero(places == _NOWHERE).tolist():
             self._early[ids[at]].append((int(known_at[at]), float(values[at])))
-        here = np.flatnonzero(places >= 0)
+        here = np.flatnonzero(places != _NOWHERE)
         joined = places[here], np.asarray(values, np.float64)[here], np.asarray(known_at, np.int64)[here]
         self._learn(*joined)
         self._apply(*joined)
@@ -141,7 +142,7 @@ class LabelBook:
         if day not in self.days:
             self.days[day] = OpenDay(day, start_us, self.grid, self._measures)
         open_day = self.days[day]
-        places = np.full(len(ids), -1, np.int64)
+        places = np.full(len(ids), _NOWHERE, np.int64)
         places[kept] = day * _ROW + len(open_day) + np.arange(len(kept))
         self._places.update((ids[row], int(places[row])) for row in kept.tolist())
         open_day.add(at[kept], np.concatenate((outputs[None], answers))[:, kept], last[kept])

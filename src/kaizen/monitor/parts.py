@@ -1,64 +1,127 @@
-"""The parts of a reference that look at some of the rows: listed segments, slices to blame, groups to treat alike."""
+"""What is watched of a column: its values, or, where values have no distribution to speak of, what is read off them.
+
+| column                    | parts                                                                          |
+|---------------------------|--------------------------------------------------------------------------------|
+| number, category, boolean | the values                                                                     |
+| time                      | hour of the day; age at the row's own time; weekday where weeks are whole      |
+| text                      | length, words; shares of digits, capitals, symbols, letters beyond ASCII, and  |
+|                           | of words that the reference does not use                                       |
+
+A time always moves and a text hardly repeats: compared as they are, each would be new.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kaizen.core.records import Column, Task
-from kaizen.graph.frame import Frame
-from kaizen.monitor import fairness as fair
-from kaizen.monitor import segments as segment
-from kaizen.monitor import slices
-from kaizen.monitor.openday import Measures
-from kaizen.monitor.reference import LOG_LOSS_CAP, Reference
+from kaizen.core.records import ColumnType
+from kaizen.graph.frame import MISSING_TIME
 
-Float = NDArray[np.float64]
+Float: TypeAlias = NDArray[np.float64]
+
+VALUES = ""  # the part that is the column itself
+HOUR, WEEKDAY, AGE = "hour", "weekday", "age in days"
+UNKNOWN_WORDS = "unknown words"
+VOCABULARY = 4000  # words of the reference that are remembered, the commonest
+_LEAST_TEXTS = 2  # texts of the reference that a word is in to be known
+_HOUR_US, _DAY_US = 3_600_000_000, 86_400_000_000
+_WORD = re.compile(r"\w+")
 
 
-def with_parts(
-    reference: Reference,
-    columns: Sequence[Column],
-    frame: Frame,
+class Part(NamedTuple):
+    """A part of a column, as what type it is compared, and its values (rows,)."""
+
+    name: str
+    type: ColumnType
+    values: NDArray[Any]
+
+
+def parts_of(
+    type_: ColumnType,
+    values: NDArray[Any],
     *,
-    outputs: Float,
-    target: Float,
-    losses: Float,
-    blocks: NDArray[np.int64],
-    task: Task,
-    segments: Collection[str] = (),
-    fairness: Collection[str] = (),
-) -> Reference:
-    """Return the reference with its segments, slices and groups; as it was where losses are too few to watch.
+    times: NDArray[np.int64] | None = None,
+    vocabulary: frozenset[str] = frozenset(),
+    whole_weeks: bool = False,
+) -> list[Part]:
+    """Return the parts of a column's values.
 
     Parameters
     ----------
-    columns
-        The raw columns that requests carry.
-    frame, outputs, target, losses, blocks
-        Rows that the model had not seen: inputs, answers, labels, losses and days, shape (rows,).
-    segments, fairness
-        The listed columns.
+    values
+        As in a frame, shape (rows,).
+    times
+        The rows' own times, microseconds since 1970, shape (rows,); None: not known.
+    vocabulary
+        The words that the reference of a text uses.
+    whole_weeks
+        Whether the rows cover weeks enough for their weekdays to be compared.
     """
-    if reference.loss is None:
-        return reference
-    cut = np.minimum(losses, reference.loss.cap)
-    return msgspec.structs.replace(
-        reference,
-        segments=segment.fit(columns, segments, frame, cut, blocks),
-        slices=slices.fit(columns, frame, cut, blocks, first=segments),
-        fairness=fair.fit(columns, fairness, frame, outputs, target, cut, blocks, task=task),
-    )
+    if type_ == "time":
+        return _of_times(values, times, whole_weeks=whole_weeks)
+    if type_ == "text":
+        return _of_texts(values, vocabulary)
+    return [Part(VALUES, type_, values)]
 
 
-def measures_of(reference: Reference, task: Task) -> Measures:
-    """Return what the sums of an open day are made of: losses cut as in the reference, answers alike by its bins."""
-    cap = max(reference.loss.cap, 1e-12) if reference.loss is not None else LOG_LOSS_CAP
-    edges = reference.output.bins.edges if reference.output is not None else None
-    alike = tuple(edges[1:-2][2::2]) if edges else ()
-    if task == "classification":
-        return Measures(task, ("log_loss", "brier", "error"), (cap, 1.0, 1.0), alike)
-    return Measures(task, ("squared", "absolute"), (cap, float(np.sqrt(cap))), alike)
+def vocabulary_of(texts: NDArray[Any]) -> frozenset[str]:
+    """Return the words that texts use, the commonest `VOCABULARY` of those in two texts or more."""
+    found: Counter[str] = Counter()
+    for text in texts.tolist():
+        found.update(set(_WORD.findall(text.lower())))
+    ranked = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))[:VOCABULARY]
+    return frozenset(word for word, times in ranked if times >= _LEAST_TEXTS)
+
+
+def _of_times(values: NDArray[Any], times: NDArray[np.int64] | None, *, whole_weeks: bool) -> list[Part]:
+    moments = np.asarray(values, np.int64)
+    missing = moments == MISSING_TIME
+    parts = [Part(HOUR, "number", np.where(missing, np.nan, moments // _HOUR_US % 24))]
+    if whole_weeks:
+        parts.append(Part(WEEKDAY, "number", np.where(missing, np.nan, (moments // _DAY_US + 3) % 7)))
+    if times is not None and not np.array_equal(times, moments):
+        unknown = missing | (np.asarray(times) == MISSING_TIME)
+        age = (np.where(unknown, 0, times) - np.where(unknown, 0, moments)) / _DAY_US
+        parts.append(Part(AGE, "number", np.where(unknown, np.nan, age)))
+    return parts
+
+
+def _of_texts(values: NDArray[Any], vocabulary: frozenset[str]) -> list[Part]:
+    texts = values.tolist()
+    figures: Mapping[str, Float] = {
+        "length": np.array([len(text) or np.nan for text in texts], np.float64),
+        "words": np.array([len(text.split()) if text else np.nan for text in texts], np.float64),
+        "digits": _share(texts, str.isdigit),
+        "capitals": _share(texts, str.isupper),
+        "symbols": _share(texts, _is_symbol),
+        "beyond ASCII": _share(texts, _is_foreign),
+    }
+    parts = [Part(name, "number", figure) for name, figure in figures.items()]
+    if vocabulary:
+        unknown = np.array([_unknown(text, vocabulary) for text in texts], np.float64)
+        parts.append(Part(UNKNOWN_WORDS, "number", unknown))
+    return parts
+
+
+def _share(texts: list[str], counts: Any) -> Float:
+    """Return the share of each text's letters that count; NaN for an empty one."""
+    return np.array([sum(map(counts, text)) / len(text) if text else np.nan for text in texts], np.float64)
+
+
+def _is_symbol(letter: str) -> bool:
+    return not (letter.isalnum() or letter.isspace())
+
+
+def _is_foreign(letter: str) -> bool:
+    return letter > "\x7f"
+
+
+def _unknown(text: str, vocabulary: frozenset[str]) -> float:
+    words = _WORD.findall(text.lower())
+    return sum(word not in vocabulary for word in words) / len(words) if words else np.nan

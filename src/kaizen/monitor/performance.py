@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaizen.core.records import Finding, Verdict
+from kaizen.monitor.loss import LossReference
 from kaizen.monitor.paging import Incident, Stamp, settle
-from kaizen.monitor.reference import LossReference
 from kaizen.monitor.window import day_name
 from kaizen.stats.detectors import RiskDetector
 from kaizen.stats.intervals import t_bounds

@@ -74,7 +74,9 @@ def assess(
     reference: Reference, window: Window, incidents: tuple[Incident, ...], *, stamp: Stamp
 ) -> tuple[list[Finding], tuple[Incident, ...]]:
     """Return the Findings of a full window, one for each column that turns strange or normal and a summary."""
-    seen = [strange(p, np.asarray(window.counts[p.key])) for p in reference.columns if p.key in window.counts]
+    seen = [
+        strange(p, np.asarray(window.counts[p.key])) for p in reference.columns if p.key in window.counts and not p.part
+    ]
     if not seen:
         return [], incidents
     findings: list[Finding] = []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
 from kaizen.core.durations import duration, rate
 from kaizen.core.projectfile import MonitorSection
+
+Family: TypeAlias = Literal["performance", "drift"]
 
 _DAY = timedelta(days=1)
 
@@ -19,34 +22,34 @@ class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     window_days
-        Length of a drift window: whole weeks, so that weekdays weigh alike.
+        Length of a window: whole weeks, so that weekdays weigh alike.
     min_rows
         A window with fewer rows grows by as many days again.
-    drift_level
-        The most that P(a window pages without change) may be, over all columns together.
     limit
-        The e-value at which performance pages, 1/alpha: on average so many days lie between two false pages.
+        1/alpha: at least so many days lie between two false pages, on average.
+    shares
+        What each family of streams may spend of the false pages. The sum over families of share times evidence is an
+        e-detector as each of them is, so that together they keep to `limit`.
     """
 
     window_days: int = 7
     min_rows: int = 1000
-    drift_level: float = 0.01
     limit: float = 30.0
+    shares: dict[Family, float] = msgspec.field(default_factory=lambda: dict.fromkeys(get_args(Family), 0.5))
+
+    def limit_of(self, family: Family) -> float:
+        """Return the evidence, counted in days, at which a family pages."""
+        return self.limit / self.shares[family]
 
 
 def settings_of(section: MonitorSection) -> MonitorSettings:
-    """Return the limits that keep the contract: of the pages it allows, drift gets at most 1 % a window.
+    """Return the limits that keep the contract.
 
     >>> settings = settings_of(MonitorSection(max_false_pages="1/30d", window="7d"))
-    >>> settings.window_days, settings.drift_level, round(settings.limit, 2)
-    (7, 0.01, 31.34)
+    >>> settings.window_days, settings.limit, settings.limit_of("drift")
+    (7, 30.0, 60.0)
     """
     allowed = rate(section.max_false_pages)
     pages_a_day = min(1.0, allowed.count / (allowed.per / _DAY))
     window_days = 7 * max(1, math.ceil(duration(section.window) / timedelta(days=7)))
-    drift_level = min(0.01, pages_a_day * window_days / 2)
-    return MonitorSettings(
-        window_days=window_days,
-        drift_level=drift_level,
-        limit=1 / (pages_a_day - drift_level / window_days),
-    )
+    return MonitorSettings(window_days=window_days, limit=1 / pages_a_day)

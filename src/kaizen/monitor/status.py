@@ -7,17 +7,17 @@ from collections.abc import Iterable
 import msgspec
 
 from kaizen.core.records import Finding
-from kaizen.monitor import drift, fairwatch, latelabels, performance, quality, segments
+from kaizen.monitor import fairwatch, inputs, latelabels, performance, quality, segments
 
 _SUMMARIES = (
-    drift.SUMMARY,
+    inputs.SUMMARY,
     quality.SUMMARY,
     performance.SUMMARY,
     latelabels.SUMMARY,
     segments.SUMMARY,
     fairwatch.SUMMARY,
 )
-_QUESTIONS = (drift.QUESTION, quality.QUESTION, performance.QUESTION, fairwatch.QUESTION)
+_QUESTIONS = (inputs.QUESTION, quality.QUESTION, performance.QUESTION, fairwatch.QUESTION)
 
 
 class MonitorStatus(msgspec.Struct, frozen=True):

@@ -1,9 +1,9 @@
 """One event day at a time: what the monitors make of it. Pure: no clock, no chance, no store.
 
 Block (a day of inputs and answers, and the days whose labels are now known)
-  ├─ counts ─► window ─► full? ─► drift, quality
+  ├─ counts ─► streams, windows ─► drift, quality
   └─ losses ─► performance
-                              └─► Findings, and the state for the next day
+                               └─► Findings, and the state for the next day
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from kaizen.core.records import Finding
 from kaizen.graph.frame import Frame, rows_of
-from kaizen.monitor import drift, performance, quality
+from kaizen.monitor import inputs, performance, quality
+from kaizen.monitor.inputs import Inputs
 from kaizen.monitor.paging import Incident, Stamp
 from kaizen.monitor.performance import PerformanceState
 from kaizen.monitor.reference import Reference, count
 from kaizen.monitor.settings import MonitorSettings
-from kaizen.monitor.window import Window
+from kaizen.monitor.window import Day, window_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,8 @@ class Block:
         The inputs, one row a prediction.
     outputs
         The answers, shape (rows,).
+    times
+        The rows' own times, microseconds since 1970, shape (rows,).
     hidden
         Inputs that the log does not carry, so that they cannot be watched.
     matured
@@ -51,14 +54,15 @@ class Block:
     end: datetime
     frame: Frame
     outputs: NDArray[np.float64] | None
+    times: NDArray[np.int64] | None = None
     hidden: frozenset[str] = frozenset()
     matured: Sequence[tuple[int, NDArray[np.float64]]] = field(default=())
 
 
 class WatchState(msgspec.Struct, frozen=True):
-    """What a monitor remembers: the counts of the window under way, the detector, and what is open."""
+    """What a monitor remembers: the newest days and the streams, the detector of losses, and what is open."""
 
-    window: Window | None = None
+    inputs: Inputs = Inputs()
     performance: PerformanceState = PerformanceState()
     incidents: tuple[Incident, ...] = ()
 
@@ -78,55 +82,46 @@ def observe(
 ) -> tuple[WatchState, list[Finding]]:
     """Return the state after this day, and what there is to say about it.
 
-    Days come in order; days without rows may be left out. Most days say nothing: a full window says one sentence on
-    drift and one on quality, and one for each column whose incident opens or closes; a week of matured days says one
-    on performance, and a page or its end is said at once.
+    Days come in order; days without rows may be left out. Most days say nothing: a change is said on the day that its
+    evidence suffices, a full window says one sentence on drift and one on quality, a week of matured days one on
+    performance, and a page or its end is said at once.
     """
-    window, findings, incidents = _elapse(reference, state.window, block.day, state.incidents, settings, stamp)
+    seen, progress, incidents = state.inputs, state.performance, state.incidents
+    findings: list[Finding] = []
     rows = rows_of(block.frame) if block.outputs is None else len(block.outputs)
     if rows:
-        window = window or _new(block, settings)
-        window = window.add(count(reference, block.frame, block.outputs, hidden=block.hidden), rows, block.end)
-    window, more, incidents = _elapse(reference, window, block.day + 1, incidents, settings, stamp)
-    findings += more
-    progress, loss = state.performance, reference.loss
+        day = _counted(reference, block, rows)
+        before = seen.summed_up
+        seen, findings, incidents = inputs.observe(reference, seen, day, incidents, settings, stamp=stamp)
+        due = [each for each in seen.days if (before or 0) < each.number <= (seen.summed_up or 0)]
+        if due and before != seen.summed_up:
+            more, incidents = quality.assess(reference, window_of(due), incidents, stamp=stamp)
+            findings += more
+    loss = reference.loss
     if loss is None:
-        return WatchState(window, progress, incidents), findings
-    for day, losses in block.matured:
+        return WatchState(seen, progress, incidents), findings
+    for number, losses in block.matured:
         progress, more, incidents = performance.mature(
             loss,
             progress,
-            day,
+            number,
             losses,
             incidents,
-            limit=settings.limit,
+            limit=settings.limit_of("performance"),
             window_days=settings.window_days,
-            start=block.start - timedelta(days=block.day - day),
+            start=block.start - timedelta(days=block.day - number),
             stamp=stamp,
         )
         findings += more
-    return WatchState(window, progress, incidents), findings
+    return WatchState(seen, progress, incidents), findings
 
 
-def _new(block: Block, settings: MonitorSettings) -> Window:
-    last = block.day + settings.window_days - 1
-    return Window(first_day=block.day, last_day=last, start=block.start, end=block.end, rows=0, counts={})
-
-
-def _elapse(
-    reference: Reference,
-    window: Window | None,
-    day: int,
-    incidents: tuple[Incident, ...],
-    settings: MonitorSettings,
-    stamp: Stamp,
-) -> tuple[Window | None, list[Finding], tuple[Incident, ...]]:
-    """Return the window as the given day begins: judged and gone when it is full, longer when it has too few rows."""
-    if window is None or day <= window.last_day:
-        return window, [], incidents
-    if window.rows < settings.min_rows:
-        weeks = -(-(day - window.last_day) // settings.window_days)
-        return window.longer(weeks * settings.window_days), [], incidents
-    findings, incidents = drift.assess(reference, window, incidents, level=settings.drift_level, stamp=stamp)
-    more, incidents = quality.assess(reference, window, incidents, stamp=stamp)
-    return None, findings + more, incidents
+def _counted(reference: Reference, block: Block, rows: int) -> Day:
+    counts = count(reference, block.frame, block.outputs, times=block.times, hidden=block.hidden)
+    return Day(
+        number=block.day,
+        start=block.start,
+        end=block.end,
+        rows=rows,
+        counts={key: tuple(counted.tolist()) for key, counted in counts.items()},
+    )

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
-from kaizen import __version__
 from kaizen.core.clock import Clock, SystemClock
 from kaizen.core.errors import RequestError
 from kaizen.core.ports import Log
+from kaizen.core.version import __version__
 from kaizen.serve.aside import Aside
 from kaizen.serve.commit import Commit, Durability
 from kaizen.serve.feedback import Feedback

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from kaizen import __version__
+from kaizen.core.version import __version__
 from kaizen.serve.message import Request
 from kaizen.serve.models import Hosted, Models
 from kaizen.serve.scoring import Scoring

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from kaizen import __version__
+from kaizen.core.version import __version__
 from kaizen.serve.docs import locked_page, page
 from kaizen.serve.generation import Generation
 from kaizen.serve.message import Handler, Request

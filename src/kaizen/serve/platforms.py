@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from kaizen import __version__
+from kaizen.core.version import __version__
 from kaizen.serve import azure, invocations
 from kaizen.serve.azure import Azure
 from kaizen.serve.instances import Instances

@@ -30,7 +30,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, T
 from opentelemetry.trace.span import TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
-from kaizen import __version__
+from kaizen.core.version import __version__
 from kaizen.serve.calls import Call
 from kaizen.serve.message import HUNG_UP, Request
 from kaizen.serve.stages import Batch

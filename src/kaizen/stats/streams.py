@@ -11,12 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kaizen.stats.detectors import BETS
+from kaizen.stats.detectors import BETS, CAP
 from kaizen.stats.ebh import e_bh
 
 Float = NDArray[np.float64]
-
-_CAP = 1e12
 
 
 class Streams(NamedTuple):
@@ -60,5 +58,5 @@ def risk_levels(scores: Float, bounds: Float) -> Float:
     for block in scores.T:
         known = np.isfinite(block)
         factor = 1 + bets * (block[known] / bounds[known] - 1)[:, None]
-        levels[known] = np.minimum(factor * (1 + levels[known]), _CAP)
+        levels[known] = np.minimum(factor * (1 + levels[known]), CAP)
     return np.asarray(levels.mean(axis=1))

@@ -154,7 +154,7 @@ def _csv_settings(files: Sequence[str], options: dict[str, str]) -> dict[str, st
     delimiter = csv_text.delimiter(files[0])
     if delimiter is not None and settings["skip"] == "0":
         settings.setdefault("delim", _literal(delimiter))
-    if csv_text.has_mixed_line_ends(files[0]):
+    if any(csv_text.has_mixed_line_ends(file) for file in files):
         settings["strict_mode"] = "false"
     return settings
 

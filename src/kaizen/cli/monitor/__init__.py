@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from kaizen.cli.monitor.backtest import backtest
+from kaizen.cli.monitor.compare import compare
 from kaizen.cli.monitor.findings import findings
 from kaizen.cli.monitor.status import status
 
@@ -17,3 +19,5 @@ def command() -> None:
 
 command.add_command(status)
 command.add_command(findings)
+command.add_command(compare)
+command.add_command(backtest)

@@ -1,0 +1,184 @@
+"""Two tables held against each other once: which columns have changed, and whether it is worth a page.
+
+Evidence of every column is an e-value, and e-BH says which of D columns carry it: the k with the most, each from
+D / (level k) on. Without change some column does in at most `LEVEL` of all comparisons, however columns depend on each
+other; a page needs an effect that matters on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import msgspec
+import numpy as np
+
+from kaizen.core.ids import derived
+from kaizen.core.records import Finding
+from kaizen.monitor.drift import MATTERS, MISSING_MATTERS, Change
+from kaizen.stats.ebh import e_bh
+
+METHOD = "e-values of chi2 and hypergeometric tests, e-BH over columns; debiased Jensen-Shannon distance"
+LEVEL = 0.01  # the most that P(evidence for some column) may be without change
+
+Cause: TypeAlias = Literal["", "values", "missing", "schema"]
+
+
+class TableRead(msgspec.Struct, frozen=True):
+    """A table that was compared: its address, how many rows it has, and from when to when they are."""
+
+    address: str
+    rows: int
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+class ColumnCompared(msgspec.Struct, frozen=True, kw_only=True):
+    """A column of both tables.
+
+    It pages when its ``evidence`` (an e-value) reaches the ``limit`` and its ``effect`` what ``matters``;
+    ``detectable`` is the smallest effect for which so many rows could have given the evidence.
+    """
+
+    name: str
+    type: str
+    page: bool
+    why: str  # one sentence for people
+    evidence: float = 0.0
+    limit: float = 0.0
+    effect: float = 0.0
+    matters: float = MATTERS
+    detectable: float = 0.0
+    cause: Cause = ""  # what the effect is of
+    part: str = ""  # what is read off the column, where that is compared
+    missing: tuple[float, float] = (0.0, 0.0)  # share in the reference, and now
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it."""
+
+    page: bool
+    says: str
+    reference: TableRead
+    current: TableRead
+    time: str | None  # the column that rows were put into days by
+    blocks: str  # how rows that are alike were allowed for, for people
+    columns: tuple[ColumnCompared, ...]
+    findings: tuple[Finding, ...]
+
+
+def judge(changes: Sequence[Sequence[Change]], level: float = LEVEL) -> list[ColumnCompared]:
+    """Return what to say of each column, given the changes of its parts.
+
+    Parameters
+    ----------
+    changes
+        By column, what each of its parts shows.
+    level
+        See `LEVEL`.
+    """
+    evidence = [float(np.mean([part.evidence for part in parts])) for parts in changes]
+    carried = e_bh(evidence, level) if evidence else np.zeros(0, bool)
+    limit = limit_of(len(evidence), int(carried.sum()), level)
+    return [
+        _judged(parts, own, limit, has_evidence=bool(carries))
+        for parts, own, carries in zip(changes, evidence, carried, strict=True)
+    ]
+
+
+def comparison(
+    judged: Sequence[ColumnCompared],
+    left_out: Sequence[ColumnCompared],
+    *,
+    reference: TableRead,
+    current: TableRead,
+    time: str | None,
+    at: datetime,
+) -> Comparison:
+    """Return the comparison of two tables, those columns first that page, then by effect over what matters."""
+    ranked = sorted(judged, key=lambda column: (not column.page, -column.effect / column.matters))
+    paging = [column for column in ranked if column.page]
+    blocks = "a day" if time else "a stretch of a thirtieth of the reference's rows"
+    return Comparison(
+        page=bool(paging),
+        says=_says(paging, len(judged), current.rows),
+        reference=reference,
+        current=current,
+        time=time,
+        blocks=blocks,
+        columns=(*ranked, *left_out),
+        findings=tuple(_finding(column, current, at) for column in paging),
+    )
+
+
+def _says(paging: Sequence[ColumnCompared], columns: int, rows: int) -> str:
+    if not paging:
+        return f"No change that matters in {columns} columns of {rows:,} rows."
+    names = ", ".join(column.name for column in paging)
+    return f"{len(paging)} of {columns} columns changed: {names}."
+
+
+def _finding(column: ColumnCompared, current: TableRead, at: datetime) -> Finding:
+    return Finding(
+        id=derived(at, "compare", current.address, column.name),
+        project="compare",
+        at=at,
+        by="compare",
+        question="drift",
+        subject=column.name,
+        method=METHOD,
+        estimate=column.effect,
+        low=None,
+        high=None,
+        evidence=column.evidence,
+        limit=column.limit,
+        verdict="page",
+        n=current.rows,
+        start=current.start,
+        end=current.end,
+        says=column.why,
+        matters=column.matters,
+        detectable=column.detectable,
+    )
+
+
+def limit_of(columns: int, carried: int = 1, level: float = LEVEL) -> float:
+    """Return the evidence that each of so many columns needs, when so many carry it."""
+    return columns / (level * max(1, carried))
+
+
+def _judged(parts: Sequence[Change], evidence: float, limit: float, *, has_evidence: bool) -> ColumnCompared:
+    worst = max(parts, key=lambda part: (part.matters is not None, part.evidence))
+    by_missing = worst.matters == "missing"
+    pages = has_evidence and worst.matters is not None
+    return ColumnCompared(
+        name=worst.profile.name,
+        type=worst.profile.type,
+        page=pages,
+        why=_why(worst, evidence, limit, pages=pages, has_evidence=has_evidence),
+        evidence=evidence,
+        limit=limit,
+        effect=worst.missing_gap if by_missing else worst.distance,
+        matters=MISSING_MATTERS if by_missing else MATTERS,
+        detectable=worst.detectable,
+        cause="missing" if by_missing else "values",
+        part=worst.profile.part,
+        missing=(worst.usually_missing, worst.missing),
+    )
+
+
+def _why(change: Change, evidence: float, limit: float, *, pages: bool, has_evidence: bool) -> str:
+    says = f"{change.profile.label} {change.says}"
+    if pages:
+        return f"{says}."
+    if change.matters is not None:
+        return f"{says}; but {change.rows:,} rows are no evidence ({evidence:.3g} of the {limit:.3g} it takes)."
+    small = (
+        f"{change.profile.label} lies {change.distance:.3f} from the reference, less than the {MATTERS:g} that matters"
+    )
+    if has_evidence:
+        return f"{small}, though it is no accident."
+    if change.detectable > MATTERS:
+        return f"{small}; {change.rows:,} rows could have shown {change.detectable:.3f} or more."
+    return f"{small}."
