@@ -140,14 +140,14 @@ def test_before_any_day_was_seen_to_its_end_nothing_is_said():
 
 
 def test_once_a_week_a_sentence_tells_final_and_provisional_figures_and_what_no_model_gets():
-    *_, said = played(5, early_positives, days=49)
-    assert len(said) == 7
+    *_, said = played(5, early_positives, days=28)
+    assert len(said) == 4
     last = said[-1]
     assert last.verdict == "ok"
     assert last.low < last.estimate < last.high
-    assert last.says.startswith("log_loss is final from 2011-03-01 to 2011-03-07: ")
+    assert last.says.startswith("log_loss is final from 2011-02-08 to 2011-02-14: ")
     assert "without a model" in last.says
-    assert "provisional from 2011-03-08 to 2011-03-15, with " in last.says
+    assert "provisional from 2011-02-15 to 2011-02-22, with " in last.says
     assert "% of the labels here" in last.says
 
 
