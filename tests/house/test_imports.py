@@ -34,7 +34,7 @@ HEAVY = (
 NOT_IN_SERVING = (
     *("onnx", "scipy", "duckdb", "sklearn", "pandas", "lightgbm", "matplotlib", "optuna", "pyarrow", "mlflow"),
     *("fastapi", "pydantic", "sqlalchemy", "kaizen.learn", "kaizen.data", "kaizen.features", "kaizen.loop"),
-    *("grpc", "google.protobuf", "jwt", "opentelemetry", "requests"),
+    *("grpc", "google.protobuf", "jwt", "opentelemetry", "requests", "apprise"),
 )
 
 

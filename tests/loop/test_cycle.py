@@ -10,7 +10,18 @@ from kaizen.core.clock import EventClock, to_us
 from kaizen.core.errors import DecisionError
 from kaizen.core.ids import derived
 from kaizen.core.project import Project
-from kaizen.core.records import Bundle, Dataset, Decision, Finding, LabelBatch, PredictionBatch, Run, Step
+from kaizen.core.records import (
+    Alert,
+    Bundle,
+    Dataset,
+    Decision,
+    Delivery,
+    Finding,
+    LabelBatch,
+    PredictionBatch,
+    Run,
+    Step,
+)
 from kaizen.data.snapshot import load_dataset
 from kaizen.graph.frame import feeds, from_rows, to_log
 from kaizen.loop import act, candidate, cycle, pipeline
@@ -150,6 +161,10 @@ def test_drift_is_found_and_asks_for_a_retraining(project: Project) -> None:
     asked = [d for d in project.records.find(Decision) if d.action == "retrain"]
     assert len(asked) == 1
     assert "drift" in asked[0].reason
+    (alert,) = project.records.find(Alert)
+    assert alert.title.endswith("impact unknown; decided: retrain")
+    assert asked[0].id in alert.parents
+    assert [(each.channel, each.delivered) for each in project.records.find(Delivery)] == [("log", True)]
     assert set(asked[0].findings) <= {finding.id for finding in pages}
 
 

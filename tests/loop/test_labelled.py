@@ -218,7 +218,7 @@ def test_a_time_makes_no_groups(tmp_path: Path) -> None:
 def test_performance_and_fairness_share_what_may_be_paged(project: Project) -> None:
     endpoint = project.endpoint()
     assert endpoint is not None
-    reference = observe._reference(project, endpoint.champion.bundle)
+    reference = observe.reference_of(project, endpoint.champion.bundle)
     assert reference is not None
     settings = observe.settings_of(project.file.monitor)
     assert observe._shared(settings, reference).limit_of("performance") == 2 * settings.limit_of("performance")

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from kaizen.stats.detectors import BETS, RiskDetector
+from kaizen.stats.detectors import BETS, Account, EDetector, RiskDetector, cusum_paths, sr_paths
 
 
 def after(values, m):
@@ -81,3 +81,36 @@ def test_values_that_cannot_be_losses_are_refused():
 
 def test_it_stays_finite():
     assert np.isfinite(after([1.0] * 500, 0.01).evidence)
+
+
+def one_by_one(factors):
+    detector, levels, runs, starts = EDetector(), [], [], []
+    for block, row in enumerate(factors):
+        detector = detector.after(row.tolist(), block)
+        levels.append(detector.levels)
+        runs.append(detector.runs)
+        starts.append(detector.start)
+    return np.array(levels), np.array(runs), starts
+
+
+def test_paths_over_many_values_are_what_one_by_one_gives():
+    factors = np.random.default_rng(5).lognormal(-0.1, 0.6, (200, 3))
+    levels, runs, starts = one_by_one(factors)
+    account = Account(np.full(3, 1 / 3))
+    evidence = [account.advance(np.log(part), 50 * place) for place, part in enumerate(np.split(factors, 4))]
+    assert np.concatenate(evidence) == pytest.approx(levels.mean(axis=1))
+    assert account.start(200) == (200 if starts[-1] is None else starts[-1])
+    assert sr_paths(np.zeros(3), np.log(factors)) == pytest.approx(levels)
+    assert cusum_paths(np.ones(3), np.log(factors)) == pytest.approx(runs)
+
+
+def test_paths_stay_finite():
+    assert np.isfinite(sr_paths(np.zeros(1), np.full((5000, 1), 3.0))).all()
+    assert np.isfinite(cusum_paths(np.ones(1), np.full((5000, 1), 3.0))).all()
+    assert sr_paths(np.zeros(1), np.full((5000, 1), -30.0)).max() < 1
+
+
+def test_a_cusum_never_lies_above_the_sum():
+    factors = np.random.default_rng(6).lognormal(0, 0.5, (300, 2))
+    levels, runs, _ = one_by_one(factors)
+    assert (runs <= levels * (1 + 1e-12)).all()

@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -82,6 +83,7 @@ def _project(folder: Path) -> list[Check]:
         _tried("source", lambda: _source(project)),
         _tried("signing key", lambda: _keys(project)),
         _tried("records", lambda: _endpoint(project)),
+        *(_tried(f"channel {name}", partial(_channel, project, name)) for name in project.file.alerts.channels),
         _port(project),
     ]
 
@@ -113,6 +115,11 @@ def _endpoint(project: Project) -> Check:
         return Check("records", "warning", "no bundle is promoted yet", "kaizen learn")
     arms = ", ".join(f"{arm.role} {arm.bundle[:12]}" for arm in endpoint.arms)
     return Check("records", "ok", f"endpoint {endpoint.name} at revision {endpoint.revision}: {arms}")
+
+
+def _channel(project: Project, name: str) -> Check:
+    project.notifier(name)
+    return Check(f"channel {name}", "ok", f"can be used; kaizen monitor alerts --test {name} sends a message")
 
 
 def _port(project: Project) -> Check:

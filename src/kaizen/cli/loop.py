@@ -32,7 +32,7 @@ def command() -> None:
 @project_options
 def run(once: bool, every: float, folder: Path, as_json: bool) -> None:  # noqa: FBT001
     """Turn the loop for every event day that is over, and go on as days end, until stopped."""
-    from kaizen.loop import cycle
+    from kaizen.loop import cycle, tell
 
     log_to(sys.stderr)
     project = Project.open(folder)
@@ -41,6 +41,7 @@ def run(once: bool, every: float, folder: Path, as_json: bool) -> None:  # noqa:
     while True:
         with cycle.alone(project):  # let go between looks, so that a person can trigger, approve and roll back
             turned = _turn_what_is_due(project, quiet=as_json)
+            tell.deliver(project)
             project.log.compact()
         if once:
             break

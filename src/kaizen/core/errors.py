@@ -12,6 +12,7 @@ KaizenError
 │   ├── OverloadError     too much waits already
 │   └── DeadlineError     its time is over
 ├── UnreachableError      a server that does not answer a client, or not in time
+├── DeliveryError         a message that whoever it was for did not take
 ├── StoreError            records, blobs, log
 │   ├── NotFoundError
 │   └── ConflictError     the same id with other content; a stale revision
@@ -131,6 +132,12 @@ class UnreachableError(KaizenError):
     """A server does not answer, or not in time."""
 
     code = "unreachable"
+
+
+class DeliveryError(KaizenError):
+    """A message was refused by whoever it was for."""
+
+    code = "delivery"
 
 
 class StoreError(KaizenError):

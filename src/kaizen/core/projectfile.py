@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
-from kaizen.core import serving
+from kaizen.core import alerting, serving
+from kaizen.core.alerting import AlertsSection, ChannelSection, RouteSection
 from kaizen.core.durations import duration, rate
 from kaizen.core.errors import ProjectError, nearest
 from kaizen.core.records import ColumnType, Task
@@ -136,6 +137,7 @@ class ProjectFile(_Section, frozen=True, kw_only=True):
     learn: LearnSection = LearnSection()
     serve: ServeSection = ServeSection()
     monitor: MonitorSection = MonitorSection()
+    alerts: AlertsSection = AlertsSection()
     experiment: ExperimentSection = ExperimentSection()
     loop: LoopSection = LoopSection()
 
@@ -199,7 +201,7 @@ def _explained(message: str, raw: dict[str, Any], where: str) -> ProjectError:
         named = _named(path, raw)
         place = f"{named}.{key}" if named else key
         return ProjectError(
-            f"unknown key {key!r} (value {_value_at(raw, place)!r})",
+            f"unknown key {key!r}{_shown(_value_at(raw, place), place)}",
             where=f"{where}: {place}",
             fix=nearest(key, _section_at(path).__struct_fields__),
         )
@@ -213,11 +215,16 @@ def _explained(message: str, raw: dict[str, Any], where: str) -> ProjectError:
         return ProjectError(message, where=where)
     what, place = placed[1].replace("`", "'"), _named(placed[2], raw)
     value = _value_at(raw, place)
-    shown = f" (value {value!r})" if value is not None and not isinstance(value, dict) else ""
+    shown = "" if value is None or isinstance(value, dict) else _shown(value, place)
     fix = ""
     if what.startswith("Invalid enum value"):
         what, fix = "it is none of the known values", nearest(str(value), _options_at(placed[2]))
     return ProjectError(f"{what[0].lower()}{what[1:]}{shown}", where=f"{where}: {place}" if place else where, fix=fix)
+
+
+def _shown(value: Any, place: str) -> str:
+    """Return the value for the error; not that of a channel, which may be a password or hold one."""
+    return "" if place.startswith("alerts.channels.") else f" (value {value!r})"
 
 
 def _named(path: str, raw: dict[str, Any]) -> str:
@@ -228,7 +235,7 @@ def _named(path: str, raw: dict[str, Any]) -> str:
     entries = _value_at(raw, head)
     for key, value in entries.items() if isinstance(entries, dict) else ():
         try:
-            msgspec.convert(value, _ENTRIES[head])
+            msgspec.convert(value, _ENTRIES[re.sub(r"\[\d+\]", "[...]", head)])
         except msgspec.ValidationError:
             return f"{head}.{key}{tail}"
     return path
@@ -249,6 +256,8 @@ def _bare(key: str) -> str:
 
 
 _ENTRIES: dict[str, Any] = {"data.tables": TableSection, "data.rules": RuleSection, "data.types": ColumnType}
+_ENTRIES |= {"alerts.channels": ChannelSection, "alerts.labels": str, "alerts.links": str}
+_ENTRIES["alerts.routes[...].match"] = str | list[str]
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "": ProjectFile,
     "project": ProjectSection,
@@ -264,6 +273,9 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "serve.log": LogSection,
     "serve.telemetry": TelemetrySection,
     "monitor": MonitorSection,
+    "alerts": AlertsSection,
+    "alerts.channels[...]": ChannelSection,
+    "alerts.routes[...]": RouteSection,
     "experiment": ExperimentSection,
     "loop": LoopSection,
 }
@@ -311,6 +323,7 @@ def _check(file: ProjectFile, where: str) -> None:
             where=f"{where}: project.name",
         )
     serving.check(file.serve, where)
+    alerting.check(file.alerts, where)
     if not 0 < file.experiment.alpha < 0.5:
         raise ProjectError(
             f"alpha lies between 0 and 0.5 (value {file.experiment.alpha})", where=f"{where}: experiment.alpha"

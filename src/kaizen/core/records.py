@@ -2,7 +2,7 @@
 
     rows ─ Dataset ─ FeatureSet ─ Run ─ Bundle ─ Endpoint ─ Prediction ─ Label
                                                     │             └──┬──┘
-                                                Decision ◄────── Finding
+                                                Decision ◄────── Finding ──► Alert ──► Delivery
 
 Every record is frozen and names its parents, so lineage is a query. A correction is a new record
 whose parent is the one it corrects. Predictions and labels come in millions, so they travel in
@@ -20,6 +20,7 @@ ColumnType: TypeAlias = Literal["number", "category", "boolean", "time", "text"]
 Task: TypeAlias = Literal["classification", "regression"]
 Role: TypeAlias = Literal["champion", "challenger", "shadow"]
 Action: TypeAlias = Literal["hold", "retrain", "shadow", "promote", "roll back", "stop"]
+Severity: TypeAlias = Literal["critical", "warning", "info"]
 Verdict: TypeAlias = Literal["ok", "watch", "page", "resolved", "pass", "fail", "better", "worse", "undecided"]
 
 
@@ -201,6 +202,65 @@ class Decision(Record, frozen=True, kw_only=True, tag="decision"):
     revision: int | None = None  # of the endpoint that it made, if it made one
 
 
+class Part(msgspec.Struct, frozen=True):
+    """One thing wrong in an alert: the finding that opened it and, once it is over, the one that said so."""
+
+    subject: str
+    segment: str
+    opened: str
+    closed: str | None = None
+
+
+class Alert(Record, frozen=True, kw_only=True, tag="alert"):
+    """What people are told of findings that belong together, from one change of it to the next.
+
+    Each change is a record of its own that names the one before. A ``worse`` alert has something in it that nobody was
+    told of yet; one that is ``better`` is kept, and told to nobody.
+    """
+
+    key: str  # what it is about: the same while that is wrong, and the same when it is wrong again
+    episode: str  # the id of the alert that opened it, its own if it did
+    endpoint: str
+    question: str
+    state: Literal["open", "resolved"]
+    change: Literal["opened", "worse", "better", "resolved"]
+    severity: Severity  # the highest of this episode
+    parts: tuple[Part, ...]  # all of this episode
+    since: datetime  # when it began, as far as one can tell
+    title: str  # one line for people
+    body: str
+    findings: tuple[str, ...]
+    labels: dict[str, str]
+    links: dict[str, str] = {}
+    at_stake: float | None = None  # by what share of itself the metric is worse; None: nobody knows
+    quiet_until: datetime | None = None  # it was resolved shortly before, so it is not told until then
+
+    @property
+    def standing(self) -> tuple[Part, ...]:
+        """The parts that are not over; of a resolved alert, all that it had."""
+        return tuple(part for part in self.parts if part.closed is None) or self.parts
+
+
+class Delivery(Record, frozen=True, kw_only=True, tag="delivery"):
+    """One try to tell somebody of an alert, done and over. The parent is the alert."""
+
+    alert: str
+    channel: str
+    reminder: int  # 0: the news itself
+    attempt: int  # from 1 on
+    delivered: bool
+    says: str = ""  # why it failed
+    retry_at: datetime | None = None  # of a failed one: when it is tried again; None: given up
+
+
+class Silence(Record, frozen=True, kw_only=True, tag="silence"):
+    """Alerts that are kept and shown, and told to nobody until a moment; one that ends another names it as parent."""
+
+    match: dict[str, tuple[str, ...]]  # label: patterns, one of which must fit
+    until: datetime
+    reason: str
+
+
 class Step(Record, frozen=True, kw_only=True, tag="step"):
     """A durable step that is done: its name, the hash of its inputs, and what came out (a blob or a small value)."""
 
@@ -209,7 +269,9 @@ class Step(Record, frozen=True, kw_only=True, tag="step"):
     result: str
 
 
-AnyRecord: TypeAlias = Dataset | FeatureSet | Run | Bundle | Endpoint | Finding | Decision | Step
+AnyRecord: TypeAlias = (
+    Dataset | FeatureSet | Run | Bundle | Endpoint | Finding | Decision | Alert | Delivery | Silence | Step
+)
 
 
 class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -24,6 +24,8 @@ STRETCHES = 30  # blocks of a table without a time: so many stretches of rows
 DAY_US = 86_400_000_000
 _OTHER = "\x1a"  # stands for all labels beyond `LABELS`
 _ROWS_OF_A_COUNTER = 100  # fewer may all differ by chance
+_OFTEN_NEW = 0.1  # share of the rows of a counter that have a number of their own
+_GROWS = 0.95  # correlation with the order of rows, or with their time
 
 
 class Table:
@@ -107,18 +109,14 @@ class Table:
         arrays = {name: np.ma.getdata(values) for name, values in found.fetchnumpy().items()}
         return arrays["v"].tolist(), arrays["b"].astype(np.int64), arrays["n"].astype(np.int64)
 
-    def column(self, name: str, type_: ColumnType) -> NDArray[Any]:
-        """Return a column of all rows, as a `Frame` has it."""
+    def column(self, name: str, type_: ColumnType, step: int = 1) -> NDArray[Any]:
+        """Return a column of every `step`-th row, as a `Frame` has it."""
         if type_ == "time":
-            return self.moments(name)
+            return self.moments(name, step)
         value = self._value(name, type_)
         if type_ in ("category", "text"):
-            return np.asarray(self._array(f"coalesce({value}, '')", 1), np.object_)
-        return np.asarray(self._array(f"coalesce({value}, 'nan'::DOUBLE)", 1), np.float64)
-
-    def texts(self, name: str, step: int) -> NDArray[Any]:
-        """Return the texts of every `step`-th row, "" where missing."""
-        return np.asarray(self._array(f"coalesce({self._value(name, 'text')}, '')", step), np.object_)
+            return np.asarray(self._array(f"coalesce({value}, '')", step), np.object_)
+        return np.asarray(self._array(f"coalesce({value}, 'nan'::DOUBLE)", step), np.float64)
 
     def unreadable(self, name: str) -> tuple[int, str]:
         """Return how many values of a column are no number, and the first of them in alphabetical order."""
@@ -136,20 +134,27 @@ class Table:
         return (np.nan, np.nan) if low is None else (float(low), float(high))
 
     def is_counter(self, name: str) -> bool:
-        """Say whether a column numbers the rows: whole, each value once, growing with the rows or without gaps."""
-        if kind_of(self.stored[name]) != "number" or self.filled[name] < max(self.rows, _ROWS_OF_A_COUNTER):
+        """Say whether a column counts the rows, or what they belong to: whole numbers that hardly repeat and only grow.
+
+        They grow with the rows or with their time, or, where each is there once, have no gaps.
+        """
+        if kind_of(self.stored[name]) != "number" or self.filled[name] < max(0.99 * self.rows, _ROWS_OF_A_COUNTER):
             return False
         x = quoted(name)
-        about, low, high = self._one(f"SELECT approx_count_distinct({x}), min({x}), max({x}) {self._from}")
-        if about < 0.85 * self.rows:
+        about, whole, low, high = self._one(
+            f"SELECT approx_count_distinct({x}), bool_and({x} = floor({x})), min({x}), max({x}) {self._from}"
+        )
+        if not whole or about < _OFTEN_NEW * self.rows:
             return False
-        whole, distinct = self._one(f"SELECT bool_and({x} = floor({x})), count(DISTINCT {x}) {self._from}")
-        if not whole or distinct < self.rows:
-            return False
-        if float(high) - float(low) < 2 * self.rows:
-            return True
-        pairs = f"SELECT {x} AS x, lag({x}) OVER () AS before {self._from}"
-        return bool(self._one(f"SELECT bool_and(x > before) FROM ({pairs}) WHERE before IS NOT NULL")[0])
+        if about > 0.85 * self.rows and float(high) - float(low) < 2 * self.rows:
+            distinct = self._one(f"SELECT count(DISTINCT {x}) {self._from}")[0]
+            if distinct == self.rows:
+                return True
+        orders = ["row_number() OVER ()"] + ([self._value(self.time, "time")] if self.time is not None else [])
+        growth = ", ".join(f"corr(CAST(x AS DOUBLE), CAST(o{i} AS DOUBLE))" for i in range(len(orders)))
+        picked = ", ".join(f"{order} AS o{i}" for i, order in enumerate(orders))
+        found = self._one(f"SELECT {growth} FROM (SELECT {x} AS x, {picked} {self._from})")
+        return any(each is not None and each > _GROWS for each in found)
 
     def _block(self) -> str:
         if self.time is not None:

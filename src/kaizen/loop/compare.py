@@ -5,7 +5,7 @@ address ─► data/counting.py ─► counts by block (`pair.py`) ─► monito
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -13,14 +13,22 @@ from typing import Any, TypeAlias
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
+from kaizen.core import plugins
 from kaizen.core.clock import SystemClock, from_us
+from kaizen.core.ports import Framework
+from kaizen.core.records import FeatureColumn
 from kaizen.data import tables
 from kaizen.data.counting import Table
 from kaizen.loop.pair import Pair
 from kaizen.monitor import compare as comparing
 from kaizen.monitor.compare import ColumnCompared, Comparison, TableRead
 from kaizen.monitor.drift import Change, change
+from kaizen.monitor.joint import Fit, Joint, joint
+
+FEWEST_ROWS = 100  # of either table, to look at all columns together
+ROUNDS = 60  # of boosting, of the classifier that is to tell the tables apart
 
 Source: TypeAlias = "str | Path | Mapping[str, Any]"
 Note: TypeAlias = Callable[[str], None]
@@ -71,14 +79,37 @@ def compare(
                 left_out.append(ColumnCompared(name=name, type=pair.type_of(name), page=False, why=why))
             else:
                 changes[name] = [change(profile, counts, limit) for profile, counts in pair.counted(name)]
+        judged, together = comparing.judge(list(changes.values()), _together(pair, list(changes), note))
         return comparing.comparison(
-            comparing.judge(list(changes.values())),
+            judged,
             left_out,
+            together,
             reference=_read(pair.old, pair.time),
             current=_read(pair.new, pair.time),
             time=pair.time,
             at=at or SystemClock().now(),
         )
+
+
+def _together(pair: Pair, names: Sequence[str], note: Note) -> Joint | None:
+    """Return what all columns show together; None where there is only one, or hardly a row."""
+    note("all columns together")
+    columns, old, new = pair.sides(names)
+    if len(columns) < 2 or min(len(old.blocks), len(new.blocks)) < FEWEST_ROWS:
+        return None
+    return joint(columns, old, new, _classify)
+
+
+def _classify(
+    columns: Sequence[FeatureColumn],
+    features: NDArray[np.float64],
+    target: NDArray[np.float64],
+    others: NDArray[np.float64],
+) -> Fit:
+    framework: Framework = plugins.load("framework", "lightgbm")()
+    params = {**framework.defaults("classification"), "num_leaves": 8, "min_data_in_leaf": 20}
+    fitted = framework.fit("classification", params, columns, features, target, seed=0, rounds=ROUNDS)
+    return Fit(fitted.predict(others), np.asarray(fitted.importance(), np.float64))
 
 
 @contextmanager

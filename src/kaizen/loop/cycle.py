@@ -2,11 +2,12 @@
 
     the day's predictions, the labels known by now
         │
-        ├─► watch    monitors raise Findings; pages go out
+        ├─► watch    monitors raise Findings
         ├─► compare  each shadow against the champion, on days whose labels are mature
         ├─► decide   the policy: roll back, promote, stop, retrain, hold
-        └─► act      Decisions and the endpoint's next revision, in one transaction
+        └─► act      Decisions and the endpoint's next revision, with the alerts, in one transaction
                 │
+                ├─ tell    what people are to know goes out
                 └─ retrain ─► learn ─► gates ─► the challenger goes to shadow, or the candidate is dropped
 
 Each turn is one durable step, and what it starts are steps of their own: a process killed anywhere goes on where
@@ -19,20 +20,18 @@ import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
-from functools import partial
 
 import msgspec
 import numpy as np
 
 from kaizen.core.clock import to_us
-from kaizen.core.errors import DecisionError, KaizenError
+from kaizen.core.errors import DecisionError
 from kaizen.core.project import Project
-from kaizen.core.records import Decision, Endpoint, Finding, Record, Step
-from kaizen.loop import candidate, policy, triggers
+from kaizen.core.records import Decision, Endpoint, Record, Step
+from kaizen.loop import candidate, policy, tell, triggers
 from kaizen.loop.act import act
 from kaizen.loop.journal import Journal
 from kaizen.loop.observe import Observed, State, observe
-from kaizen.monitor import inputs
 from kaizen.stats.blocks import day_blocks
 
 
@@ -42,8 +41,8 @@ class Turn(msgspec.Struct, frozen=True):
     day: int  # the event day, days since 1970 in the project's time zone
     state: State
     findings: tuple[str, ...]
-    pages: tuple[str, ...]
     decisions: tuple[str, ...]
+    alerts: tuple[str, ...] = ()
 
 
 def turn(project: Project, day: int, *, note: Callable[[str], None] = lambda _: None) -> Turn:
@@ -60,11 +59,8 @@ def turn(project: Project, day: int, *, note: Callable[[str], None] = lambda _: 
     """
     journal = Journal(project)
     done = journal.step("turn", (project.name, day), lambda made: _turn(project, day, made), Turn)
-    for finding in done.pages:
-        try:
-            journal.step("page", (finding,), partial(_page, project, finding), bool)
-        except KaizenError as err:
-            note(f"a page was not delivered: {err.what}")
+    if day == day_of(project.clock.now(), project.file.data.time_zone) - 1:  # of older days, what is open still is told
+        tell.deliver(project, note=note)
     asked = candidate.unfinished(project)
     if asked is not None:
         candidate.make(project, journal, asked, note=note)
@@ -87,12 +83,14 @@ def _turn(project: Project, day: int, made: list[Record]) -> Turn:
         current = next((record for record in records if isinstance(record, Endpoint)), current)
     if any(decision.action == "retrain" for decision in decisions):
         state = msgspec.structs.replace(state, requests=(), new_rows=0)
+    told = tell.changed(project, endpoint, day, observed.findings, decisions)
+    made.extend(told)
     return Turn(
         day=day,
         state=state,
         findings=tuple(finding.id for finding in observed.findings),
-        pages=tuple(finding.id for finding in observed.findings if _pages(finding)),
         decisions=tuple(decision.id for decision in decisions),
+        alerts=tuple(alert.id for alert in told),
     )
 
 
@@ -163,15 +161,3 @@ def day_of(moment: datetime, time_zone: str) -> int:
 def date_of(day: int) -> date:
     """Return an event day as a date."""
     return date(1970, 1, 1) + timedelta(days=day)
-
-
-def _pages(finding: Finding) -> bool:
-    """A window's drift is one page, however many columns it names."""
-    return finding.verdict == "page" and finding.question != inputs.QUESTION
-
-
-def _page(project: Project, identity: str, _: list[Record]) -> bool:
-    endpoint = project.endpoint()
-    assert endpoint is not None
-    project.notifier.notify(project.records.get(Finding, identity), endpoint)
-    return True

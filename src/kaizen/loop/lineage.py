@@ -17,18 +17,24 @@ from kaizen.core.errors import KaizenError, NotFoundError
 from kaizen.core.ids import time_of
 from kaizen.core.project import Project
 from kaizen.core.records import (
+    Alert,
     AnyRecord,
     Bundle,
     Dataset,
     Decision,
+    Delivery,
     Endpoint,
     FeatureSet,
     Finding,
     PredictionBatch,
     Run,
+    Silence,
 )
 
-_KINDS: tuple[type[AnyRecord], ...] = (Decision, Finding, Bundle, Run, Endpoint, FeatureSet, Dataset)
+_KINDS: tuple[type[AnyRecord], ...] = (
+    *(Decision, Finding, Alert, Delivery, Silence),
+    *(Bundle, Run, Endpoint, FeatureSet, Dataset),
+)
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -194,6 +200,13 @@ def _line(record: AnyRecord | Prediction) -> str:
         return f"endpoint  {record.id}  {arms}"
     if isinstance(record, FeatureSet):
         return f"features  {record.id[:12]}  {len(record.inputs)} columns in, {len(record.outputs)} features out"
+    if isinstance(record, Alert):
+        return f"alert     {record.id}  {record.at:%Y-%m-%d}  {record.change}: {record.title}"
+    if isinstance(record, Delivery):
+        came = "delivered" if record.delivered else f"failed: {record.says}"
+        return f"delivery  {record.id}  {record.at:%Y-%m-%d}  to {record.channel}, try {record.attempt}: {came}"
+    if isinstance(record, Silence):
+        return f"silence   {record.id}  until {record.until:%Y-%m-%d %H:%M} by {record.by}: {record.reason}"
     return f"step      {record.id[:12]}  {record.name}"
 
 

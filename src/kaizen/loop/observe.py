@@ -99,7 +99,7 @@ def _watched(
 ) -> tuple[State, list[Finding]]:
     """Run the monitors on the champion's answers of the day; a new champion is held against its own reference."""
     champion = endpoint.champion.bundle
-    reference = _reference(project, champion)
+    reference = reference_of(project, champion)
     if reference is None:
         return before, []
     is_new = before.watched != champion
@@ -283,7 +283,8 @@ def _said(who: str, found: Comparison) -> str:
     )
 
 
-def _reference(project: Project, bundle: str) -> Reference | None:
+def reference_of(project: Project, bundle: str) -> Reference | None:
+    """Return what a bundle's monitors compare with, if it carries that."""
     record = project.records.get(Bundle, bundle)
     blob = next((file.blob for file in record.files if file.path == manifest.REFERENCE), None)
     if blob is None:

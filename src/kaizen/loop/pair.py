@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kaizen.core.errors import DataError, nearest
-from kaizen.core.records import ColumnType
-from kaizen.data.counting import PIECE, TEXTS, Table
+from kaizen.core.records import Column, ColumnType
+from kaizen.data.counting import DAY_US, PIECE, STRETCHES, TEXTS, Table
 from kaizen.monitor.binning import Bins, bins_of, label_bins, place, tally
-from kaizen.monitor.parts import parts_of, vocabulary_of
+from kaizen.monitor.joint import Side
+from kaizen.monitor.parts import Vocabulary, parts_of, vocabulary_of
 from kaizen.monitor.reference import Days, Profile, profile_of
 
 Counts: TypeAlias = NDArray[np.int64]
 Counted: TypeAlias = tuple[Profile, Counts]  # a part of a column, and the counts of the other table
 
+SAMPLE = 6000  # rows of either table that all columns are looked at together on
 _WHOLE_WEEKS = 28  # days of either table from which on weekdays are compared
 _ROWS_A_DAY = 20  # with fewer, on average, a column of times is none by whose days rows come
 _FEWEST_DAYS = 3
@@ -84,6 +87,21 @@ class Pair:
         """Return how many values of the other table are no number where the reference has numbers, and one of them."""
         return self.new.unreadable(name) if self._kinds[name] in ("number", "boolean") else (0, "")
 
+    def sides(self, names: Sequence[str]) -> tuple[list[Column], Side, Side]:
+        """Return some rows of both, spread over the tables, and their blocks; only what both have and can be ranked."""
+        kinds = [(name, self._kinds[name]) for name in names if name in self.new.stored]
+        columns = [Column(name, kind) for name, kind in kinds if kind in ("number", "category", "boolean")]
+        sides = []
+        for table in (self.old, self.new):
+            step = -(-table.rows // SAMPLE)
+            frame = {column.name: table.column(column.name, column.type, step) for column in columns}
+            rows = -(-table.rows // step)
+            blocks = np.arange(rows, dtype=np.int64) * STRETCHES // rows
+            if self.time is not None and table.rows <= PIECE:
+                blocks = table.moments(self.time, step) // DAY_US
+            sides.append(Side(frame, blocks))
+        return columns, sides[0], sides[1]
+
     def _numbers(self, name: str, kind: ColumnType) -> Counted:
         bins = bins_of(kind, self.old.sample(name))
         if self._days is None:
@@ -113,10 +131,11 @@ class Pair:
 
     def _parts(self, name: str, kind: ColumnType) -> list[Counted]:
         step = -(-self.old.rows // (TEXTS if kind == "text" else PIECE))
-        values = _read(self.old, name, kind, step)
-        words = vocabulary_of(values) if kind == "text" else frozenset()
+        values = self.old.column(name, kind, step)
+        words = vocabulary_of(values) if kind == "text" else Vocabulary()
         weeks = kind == "time" and all(table.days_of(name) >= _WHOLE_WEEKS for table in self._having(name))
-        known = parts_of(kind, values, times=self._times(self.old, kind, step), vocabulary=words, whole_weeks=weeks)
+        times = self._times(self.old, kind, step)
+        known = parts_of(kind, values, times=times, vocabulary=words.own, whole_weeks=weeks)
         days = None if self._blocks is None else Days.of(self._blocks[::step])
         profiles = []
         for part in known:
@@ -126,8 +145,9 @@ class Pair:
         if name not in self.new.stored:
             return [(profile, _all_missing(profile, self.new.rows)) for profile in profiles[:1]]
         step = -(-self.new.rows // (TEXTS if kind == "text" else PIECE))
-        values = _read(self.new, name, kind, step)
-        found = parts_of(kind, values, times=self._times(self.new, kind, step), vocabulary=words, whole_weeks=weeks)
+        values = self.new.column(name, kind, step)
+        times = self._times(self.new, kind, step)
+        found = parts_of(kind, values, times=times, vocabulary=words.words, whole_weeks=weeks)
         return [(own, tally(own.bins, part.values)) for own, part in zip(profiles, found, strict=True)]
 
     def _times(self, table: Table, kind: ColumnType, step: int) -> NDArray[np.int64] | None:
@@ -156,10 +176,6 @@ class Pair:
             return False
         days = self.old.days_of(name)
         return _FEWEST_DAYS <= days <= self.old.rows / _ROWS_A_DAY
-
-
-def _read(table: Table, name: str, kind: ColumnType, step: int) -> NDArray[Any]:
-    return table.texts(name, step) if kind == "text" else table.moments(name, step)
 
 
 def _placed(bins: Bins, labels: list[str]) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ other; a page needs an effect that matters on top.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -17,12 +17,14 @@ import numpy as np
 from kaizen.core.ids import derived
 from kaizen.core.records import Finding
 from kaizen.monitor.drift import MATTERS, MISSING_MATTERS, Change
+from kaizen.monitor.joint import MATTERS as AUC_MATTERS
+from kaizen.monitor.joint import Joint
 from kaizen.stats.ebh import e_bh
 
 METHOD = "e-values of chi2 and hypergeometric tests, e-BH over columns; debiased Jensen-Shannon distance"
 LEVEL = 0.01  # the most that P(evidence for some column) may be without change
 
-Cause: TypeAlias = Literal["", "values", "missing", "schema"]
+Cause: TypeAlias = Literal["", "values", "missing"]
 
 
 class TableRead(msgspec.Struct, frozen=True):
@@ -55,6 +57,16 @@ class ColumnCompared(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[float, float] = (0.0, 0.0)  # share in the reference, and now
 
 
+class Together(msgspec.Struct, frozen=True, kw_only=True):
+    """All columns at once: whether they page, though none of them does by itself, and what was found."""
+
+    page: bool
+    why: str  # one sentence for people
+    limit: float  # that the evidence needs
+    matters: float  # AUC
+    joint: Joint
+
+
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it."""
 
@@ -65,31 +77,45 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     time: str | None  # the column that rows were put into days by
     blocks: str  # how rows that are alike were allowed for, for people
     columns: tuple[ColumnCompared, ...]
+    together: Together | None
     findings: tuple[Finding, ...]
 
 
-def judge(changes: Sequence[Sequence[Change]], level: float = LEVEL) -> list[ColumnCompared]:
-    """Return what to say of each column, given the changes of its parts.
+def judge(
+    changes: Sequence[Sequence[Change]], joint: Joint | None = None, level: float = LEVEL
+) -> tuple[list[ColumnCompared], Together | None]:
+    """Return what to say of each column, given the changes of its parts, and of all columns together.
 
     Parameters
     ----------
     changes
         By column, what each of its parts shows.
+    joint
+        What all columns show together: it is held to the same level, as one column more. It pages only where no
+        column does, for it is there to find what none of them shows.
     level
         See `LEVEL`.
     """
     evidence = [float(np.mean([part.evidence for part in parts])) for parts in changes]
-    carried = e_bh(evidence, level) if evidence else np.zeros(0, bool)
-    limit = limit_of(len(evidence), int(carried.sum()), level)
-    return [
+    every = evidence if joint is None else [*evidence, joint.evidence]
+    carried = e_bh(every, level) if every else np.zeros(0, np.bool_)
+    limit = limit_of(len(every), int(carried.sum()), level)
+    judged = [
         _judged(parts, own, limit, has_evidence=bool(carries))
-        for parts, own, carries in zip(changes, evidence, carried, strict=True)
+        for parts, own, carries in zip(changes, evidence, carried, strict=False)
     ]
+    if joint is None:
+        return judged, None
+    matters = joint.auc >= AUC_MATTERS
+    pages = matters and bool(carried[-1]) and not any(column.page for column in judged)
+    small = "" if matters else f", less than the {AUC_MATTERS:g} that matters"
+    return judged, Together(page=pages, limit=limit, matters=AUC_MATTERS, joint=joint, why=f"{joint.says}{small}.")
 
 
 def comparison(
     judged: Sequence[ColumnCompared],
     left_out: Sequence[ColumnCompared],
+    together: Together | None,
     *,
     reference: TableRead,
     current: TableRead,
@@ -101,22 +127,25 @@ def comparison(
     paging = [column for column in ranked if column.page]
     blocks = "a day" if time else "a stretch of a thirtieth of the reference's rows"
     return Comparison(
-        page=bool(paging),
-        says=_says(paging, len(judged), current.rows),
+        page=bool(paging) or (together is not None and together.page),
+        says=_says(paging, together, len(judged), current.rows),
         reference=reference,
         current=current,
         time=time,
         blocks=blocks,
         columns=(*ranked, *left_out),
-        findings=tuple(_finding(column, current, at) for column in paging),
+        together=together,
+        findings=(*(_finding(column, current, at) for column in paging), *_joint_finding(together, current, at)),
     )
 
 
-def _says(paging: Sequence[ColumnCompared], columns: int, rows: int) -> str:
-    if not paging:
-        return f"No change that matters in {columns} columns of {rows:,} rows."
-    names = ", ".join(column.name for column in paging)
-    return f"{len(paging)} of {columns} columns changed: {names}."
+def _says(paging: Sequence[ColumnCompared], together: Together | None, columns: int, rows: int) -> str:
+    if paging:
+        names = ", ".join(column.name for column in paging)
+        return f"{len(paging)} of {columns} columns changed: {names}."
+    if together is not None and together.page:
+        return f"No column changed by itself, but how they go together did: {together.why}"
+    return f"No change that matters in {columns} columns of {rows:,} rows."
 
 
 def _finding(column: ColumnCompared, current: TableRead, at: datetime) -> Finding:
@@ -148,6 +177,33 @@ def limit_of(columns: int, carried: int = 1, level: float = LEVEL) -> float:
     return columns / (level * max(1, carried))
 
 
+def _joint_finding(together: Together | None, current: TableRead, at: datetime) -> Iterator[Finding]:
+    if together is None:
+        return
+    joint = together.joint
+    yield Finding(
+        id=derived(at, "compare", current.address, "joint drift"),
+        project="compare",
+        at=at,
+        by="compare",
+        question="joint drift",
+        subject="all columns",
+        method="AUC of a classifier cross-fitted on blocks; Mann-Whitney test of blocks as an e-value",
+        estimate=joint.auc,
+        low=None,
+        high=None,
+        evidence=joint.evidence,
+        limit=together.limit,
+        verdict="page" if together.page else "ok",
+        n=joint.rows,
+        start=current.start,
+        end=current.end,
+        says=f"All columns together: {together.why}",
+        matters=together.matters,
+        blames=tuple(list(joint.importance)[:5]),
+    )
+
+
 def _judged(parts: Sequence[Change], evidence: float, limit: float, *, has_evidence: bool) -> ColumnCompared:
     worst = max(parts, key=lambda part: (part.matters is not None, part.evidence))
     by_missing = worst.matters == "missing"
@@ -161,7 +217,7 @@ def _judged(parts: Sequence[Change], evidence: float, limit: float, *, has_evide
         limit=limit,
         effect=worst.missing_gap if by_missing else worst.distance,
         matters=MISSING_MATTERS if by_missing else MATTERS,
-        detectable=worst.detectable,
+        detectable=MISSING_MATTERS if by_missing else worst.detectable,
         cause="missing" if by_missing else "values",
         part=worst.profile.part,
         missing=(worst.usually_missing, worst.missing),

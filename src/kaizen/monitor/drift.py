@@ -13,6 +13,7 @@ less, by what the reference's days showed (`Spread`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -137,25 +138,32 @@ def _moved(profile: Profile, counts: NDArray[np.float64]) -> str:
     which = ("lower quartile", "median", "upper quartile")[place]
     if was[place] == now[place]:
         return _bin_moved(profile.bins, before, counts)
-    return f"{which} {was[place]:.4g}, now {now[place]:.4g}"
+    edges = profile.bins.edges or ()
+    return f"{which} {_at(edges, was[place])}, now {_at(edges, now[place])}"
 
 
-def _quartiles(bins: Bins, counts: NDArray[np.float64]) -> list[float] | None:
-    """Return the quartiles of counts, as the lower ends of the bins that they fall in."""
+def _quartiles(bins: Bins, counts: NDArray[np.float64]) -> list[int] | None:
+    """Return the bins that the quartiles of counts fall in."""
     known = counts[:-1]
     if not bins.edges or known.sum() == 0:
         return None
-    places = np.searchsorted(np.cumsum(known) / known.sum(), _QUARTILES)
-    edges = (bins.edges[0], *bins.edges)
-    return [edges[place] for place in places]
+    return [int(place) for place in np.searchsorted(np.cumsum(known) / known.sum(), _QUARTILES)]
+
+
+def _at(edges: Sequence[float], place: int) -> str:
+    """Return the lower end of a bin of numbers, or what it lies over: the bin above a single value has no own."""
+    if place == 0:
+        return f"under {edges[0]:.4g}"
+    low = edges[place - 1]
+    is_above_one = place > 1 and np.nextafter(np.float32(edges[place - 2]), np.float32(np.inf)) == np.float32(low)
+    return f"over {edges[place - 2]:.4g}" if is_above_one else f"{low:.4g}"
 
 
 def _bin_moved(bins: Bins, before: NDArray[np.float64], counts: NDArray[np.float64]) -> str:
     shares = [each[:-1] / max(1.0, each[:-1].sum()) for each in (before, counts)]
     place = int(np.argmax(np.abs(shares[1] - shares[0])))
-    edges = bins.edges or ()
-    low, high = ("" if not 0 <= at < len(edges) else f"{edges[at]:.4g}" for at in (place - 1, place))
-    between = f"from {low} to {high}" if low and high and low != high else f"at {low}" if low else f"under {high}"
+    low, high = _at(bins.edges or (), place), _at(bins.edges or (), place + 1) if place < len(bins.edges or ()) else ""
+    between = f"at {low}" if high.endswith(low) or not high else f"from {low} to {high}"
     return f"{shares[0][place]:.1%} lay {between}, now {shares[1][place]:.1%}"
 
 

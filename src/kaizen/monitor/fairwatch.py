@@ -31,7 +31,7 @@ from kaizen.stats.differences import difference_interval
 from kaizen.stats.streams import Streams
 
 QUESTION = "fairness"
-SUMMARY = "fairness window"
+SUMMARY = "fairness gap"  # of one column and rate: it says nothing of the others
 METHOD = "mean of e-SR mixtures on each group's daily distance to the others; growth of the gap"
 SERIES = 26  # windows
 

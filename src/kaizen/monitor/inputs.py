@@ -34,7 +34,7 @@ QUESTION = "drift"
 SUMMARY = "drift window"
 METHOD = "conformal e-detector on days, e-BH over columns; debiased Jensen-Shannon distance"
 METHOD_MISSING = "conformal e-detector on days, e-BH over columns; Clopper-Pearson bounds of the missing share"
-LEAST_ROWS = 500  # that an effect is measured on: the distance of fewer is mostly noise
+LEAST_ROWS = 300  # since it began, that an effect is measured on: the distance of fewer is mostly noise
 
 Streams = Mapping[str, Stream]
 
@@ -147,7 +147,7 @@ def _held_against_effect(column: _Column, days: Sequence[Day], needed: float, st
     weekly = any(part.habit is not None and part.habit.classes > 1 for part in column.parts)
     began = column.began if column.began is not None else days[-1].number
     having = [day for day in days if any(part.key in day.counts for part in column.parts)]
-    window = window_of(newest(having, since=began, rows=LEAST_ROWS, least_days=7 if weekly else 1))
+    window = window_of(newest(having, since=began, least_days=7 if weekly else 1))
     if window.rows < LEAST_ROWS:
         return None
     changes = [change(part, window.counts[part.key], needed) for part in column.parts if part.key in window.counts]

@@ -29,7 +29,7 @@ VALUES = ""  # the part that is the column itself
 HOUR, WEEKDAY, AGE = "hour", "weekday", "age in days"
 UNKNOWN_WORDS = "unknown words"
 VOCABULARY = 4000  # words of the reference that are remembered, the commonest
-_LEAST_TEXTS = 2  # texts of the reference that a word is in to be known
+_LEAST_TEXTS = 2  # other texts of the reference that a word is in to be known
 _HOUR_US, _DAY_US = 3_600_000_000, 86_400_000_000
 _WORD = re.compile(r"\w+")
 
@@ -70,13 +70,25 @@ def parts_of(
     return [Part(VALUES, type_, values)]
 
 
-def vocabulary_of(texts: NDArray[Any]) -> frozenset[str]:
-    """Return the words that texts use, the commonest `VOCABULARY` of those in two texts or more."""
+class Vocabulary(NamedTuple):
+    """The words of a reference: those known to a new text, and those known to one of its own.
+
+    A word is known if two other texts have it. Were a text of the reference held against words that it brought itself,
+    it would know more than any new one does.
+    """
+
+    words: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
+
+
+def vocabulary_of(texts: NDArray[Any]) -> Vocabulary:
+    """Return the words that texts use, the commonest `VOCABULARY` of them."""
     found: Counter[str] = Counter()
     for text in texts.tolist():
         found.update(set(_WORD.findall(text.lower())))
     ranked = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))[:VOCABULARY]
-    return frozenset(word for word, times in ranked if times >= _LEAST_TEXTS)
+    words = (frozenset(word for word, times in ranked if times >= least) for least in (_LEAST_TEXTS, _LEAST_TEXTS + 1))
+    return Vocabulary(*words)
 
 
 def _of_times(values: NDArray[Any], times: NDArray[np.int64] | None, *, whole_weeks: bool) -> list[Part]:

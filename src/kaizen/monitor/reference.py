@@ -24,11 +24,12 @@ from kaizen.monitor.binning import Bins, bins_of, place, tally
 from kaizen.monitor.fairness import FairnessReference
 from kaizen.monitor.habit import Habit, habit_of
 from kaizen.monitor.loss import LossReference, loss_reference
-from kaizen.monitor.parts import VALUES, parts_of, vocabulary_of
+from kaizen.monitor.parts import VALUES, Vocabulary, parts_of, vocabulary_of
 from kaizen.monitor.segments import SegmentReference
 from kaizen.monitor.slices import SliceReference
 from kaizen.stats.distances import INDEPENDENT, Spread, spread_of
 
+_WEEKS = 8
 OUTPUT = "prediction"  # the subject under which the model's answers are watched
 
 
@@ -151,8 +152,8 @@ def fit(
     words = {c.name: vocabulary_of(frame[c.name]) for c in columns if c.type == "text"}
     profiles = []
     for column in columns:
-        known = words.get(column.name, frozenset())
-        for part in parts_of(column.type, frame[column.name], times=times, vocabulary=known):
+        known = words.get(column.name, Vocabulary())
+        for part in parts_of(column.type, frame[column.name], times=times, vocabulary=known.own):
             bins = bins_of(part.type, part.values)
             profiles.append(
                 profile_of(column.name, column.type, bins, _table(bins, part.values, days), days, part.name)
@@ -164,7 +165,7 @@ def fit(
         columns=tuple(profiles),
         output=None if outputs is None else _answers(outputs, answer_days),
         loss=loss_reference(losses, loss_blocks, metric),
-        vocabularies={name: tuple(sorted(known)) for name, known in words.items()},
+        vocabularies={name: tuple(sorted(known.words)) for name, known in words.items()},
     )
 
 
@@ -225,7 +226,7 @@ def _answers(outputs: NDArray[np.float64], days: Days | None) -> Profile:
 def _spreads(bins: Bins, daily: NDArray[np.int64]) -> tuple[Spread, float]:
     """Return the spread of the values and of missing between days or, where it is larger, between weeks."""
     tables = [np.asarray(daily, np.float64)]
-    if len(daily) >= 28:
+    if len(daily) >= 7 * _WEEKS:  # of fewer weeks a spread is mostly chance, and the test by it blind
         whole = len(daily) // 7 * 7
         tables.append(tables[0][:whole].reshape(-1, 7, daily.shape[1]).sum(axis=1))
     values = max((spread_of(bins.compared(t)) for t in tables), key=lambda spread: spread.factor)

@@ -54,7 +54,7 @@ def window_of(days: Sequence[Day]) -> Window:
     )
 
 
-def newest(days: Sequence[Day], *, since: int, rows: int, least_days: int = 1) -> Sequence[Day]:
+def newest(days: Sequence[Day], *, since: int, rows: int = 0, least_days: int = 1) -> Sequence[Day]:
     """Return the newest days from `since` on, and as many before them as it takes to have so many rows and days."""
     first = next((place for place, day in enumerate(days) if day.number >= since), len(days))
     first = max(0, min(first, len(days) - least_days))

@@ -62,7 +62,9 @@ class Bets:
             "odds": len(ODDS) * len(heavy),
             "learner": 1,
         }
-        self.weights = np.concatenate([np.full(sizes[name], share / sizes[name]) for name, share in weights.items()])
+        used = {name: share for name, share in weights.items() if sizes[name]}
+        parts = [np.full(sizes[name], share / sizes[name] / sum(used.values())) for name, share in used.items()]
+        self.weights = np.concatenate(parts)
         self._learned = np.zeros(len(masses))
 
     def log_factors(self, p: Float) -> Float:

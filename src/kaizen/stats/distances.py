@@ -110,13 +110,16 @@ def js_distance(reference: Float, current: Float, spread: Spread = INDEPENDENT) 
 
 
 def js_detectable(reference: Float, current: Float, level: float, spread: Spread = INDEPENDENT) -> float:
-    """Return the debiased distance from which on the chi2 test at this level speaks: what the rows could have shown."""
+    """Return the debiased distance from which on the chi2 test at this level speaks: what the rows could have shown.
+
+    At most the largest there is, the root of log 2.
+    """
     freedom, noise = _null(reference, current, spread)
     if freedom < 1:
         return float(np.sqrt(np.log(2)))
     # Pearson's statistic is about 8 times the divergence over (1/m + 1/n).
     excess = spread.quantile(level, freedom) / spread.factor - freedom
-    return float(np.sqrt(max(0.0, excess * noise)))
+    return float(np.sqrt(min(max(0.0, excess * noise), np.log(2))))
 
 
 def _null(reference: Float, current: Float, spread: Spread) -> tuple[int, float]:

@@ -54,8 +54,8 @@ def kruskal(values: Float, groups: NDArray[np.int64]) -> float:
 def period_of(values: Float, *, least: float = 0.3) -> int | None:
     """Return the shortest period after which values resemble those before; None where there is none.
 
-    The first peak of the autocorrelation that is at least `least` and clearly above the lowest point before it, of a
-    period that fits eight times or more.
+    The first lag whose autocorrelation is the highest for a fifth around, at least `least`, and as far above the lowest
+    before it; of a period that fits eight times or more.
     """
     n = len(values)
     centred = np.asarray(values, np.float64) - np.mean(values)
@@ -65,9 +65,8 @@ def period_of(values: Float, *, least: float = 0.3) -> int | None:
     correlation = np.fft.irfft(power)[: n // 8 + 1]
     correlation = correlation / correlation[0]
     lowest = np.minimum.accumulate(correlation)
-    for lag in range(2, len(correlation) - 1):
-        here = correlation[lag]
-        is_peak = here >= correlation[lag - 1] and here > correlation[lag + 1]
-        if is_peak and here >= least and here - lowest[lag] >= least:
-            return lag
+    for lag in np.flatnonzero((correlation >= least) & (correlation - lowest >= least)).tolist():
+        around = correlation[int(lag * 0.8) : int(lag * 1.2) + 2]
+        if correlation[lag] == around.max() and lag + 1 < len(correlation):
+            return int(lag)
     return None

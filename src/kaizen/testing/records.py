@@ -13,19 +13,23 @@ import pytest
 from kaizen.core.errors import ConflictError, NotFoundError, StoreError
 from kaizen.core.ports import Records
 from kaizen.core.records import (
+    Alert,
     AnyRecord,
     Arm,
     Bundle,
     Column,
     Dataset,
     Decision,
+    Delivery,
     Endpoint,
     FeatureColumn,
     FeatureSet,
     File,
     Finding,
     Metric,
+    Part,
     Run,
+    Silence,
     Step,
 )
 
@@ -69,6 +73,32 @@ def finding(identity: str, *, subject: str = "distance") -> Finding:
         verdict="page",
         n=1000,
         says=f"{subject} has moved",
+    )
+
+
+def alert(identity: str, *, subject: str = "distance", findings: tuple[str, ...] = ("01",)) -> Alert:
+    """Return an open alert about one column."""
+    return Alert(
+        id=identity,
+        project="p",
+        at=AT,
+        by="suite",
+        parents=findings,
+        key="p/drift",
+        episode=identity,
+        endpoint="p",
+        question="drift",
+        state="open",
+        change="opened",
+        severity="critical",
+        parts=(Part(subject, "", *findings[:1]),),
+        since=AT - timedelta(days=7),
+        title=f"[critical] p: drift in {' '.join(subject.split())}",
+        body=f"{subject} has moved",
+        findings=findings,
+        labels={"endpoint": "p", "question": "drift", "severity": "critical", "team": "pricing"},
+        links={"runbook": "https://example.org/drift?of=p"},
+        at_stake=0.125,
     )
 
 
@@ -137,6 +167,30 @@ def examples() -> list[AnyRecord]:
         finding("01"),
         Decision(
             id="02", project="p", at=AT, by="suite", parents=("01",), action="roll back", endpoint="p", reason="It was."
+        ),
+        alert("03"),
+        Delivery(
+            id="04",
+            project="p",
+            at=AT,
+            by="suite",
+            parents=("03",),
+            alert="03",
+            channel="team",
+            reminder=0,
+            attempt=2,
+            delivered=False,
+            says="no answer",
+            retry_at=AT + timedelta(minutes=1),
+        ),
+        Silence(
+            id="05",
+            project="p",
+            at=AT,
+            by="suite",
+            match={"subject": ("wind*", "é"), "severity": ("info",)},
+            until=AT + timedelta(hours=2),
+            reason="It blows.",
         ),
         step("s"),
     ]

@@ -1,1 +1,1 @@
-"""The notifier port: where pages go."""
+"""The notifier port: where alerts go."""

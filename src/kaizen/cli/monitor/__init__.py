@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from kaizen.cli.monitor.alerts import alerts
 from kaizen.cli.monitor.backtest import backtest
 from kaizen.cli.monitor.compare import compare
 from kaizen.cli.monitor.findings import findings
+from kaizen.cli.monitor.silences import silence, silences
 from kaizen.cli.monitor.status import status
 
 __all__ = ["command"]
@@ -19,5 +21,8 @@ def command() -> None:
 
 command.add_command(status)
 command.add_command(findings)
+command.add_command(alerts)
+command.add_command(silence)
+command.add_command(silences)
 command.add_command(compare)
 command.add_command(backtest)
