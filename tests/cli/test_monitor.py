@@ -58,3 +58,10 @@ def test_backtest_says_what_would_have_paged_and_since_when(kaizen, tmp_path):
     assert "2 changes would have paged in 40 days" in kaizen("monitor", "backtest", old, stream, *asked).out
     quiet = json.loads(kaizen("monitor", "backtest", old, old, "--json").out)
     assert quiet["told"] == []
+
+
+def test_report_writes_a_page(kaizen, tmp_path):
+    old, new = table(tmp_path / "old.csv", 2000, 0, seed=1), table(tmp_path / "new.csv", 1000, 2, seed=2, first=40)
+    found = kaizen("monitor", "report", old, new, "--out", tmp_path / "page.html", "--json")
+    assert json.loads(found.out)["page"] is True
+    assert "1 of 4 columns changed: size." in (tmp_path / "page.html").read_text("utf-8")

@@ -65,6 +65,20 @@ def compare(
     DataError
         A table cannot be read or has no rows; a named column is in neither.
     """
+    return walk(reference, current, time=time, ignore=ignore, at=at, folder=folder, note=note)[0]
+
+
+def walk(
+    reference: Source,
+    current: Source,
+    *,
+    time: str | None = None,
+    ignore: tuple[str, ...] = (),
+    at: datetime | None = None,
+    folder: Path = Path(),
+    note: Note = lambda _: None,
+) -> tuple[Comparison, dict[str, list[Change]]]:
+    """Return what `compare` does, and the counts that each column was judged by: what a report draws."""
     note("reading")
     with opened(reference, folder) as old, opened(current, folder) as new:
         pair = Pair(Table(old, name_of(reference)), Table(new, name_of(current)), time)
@@ -80,7 +94,7 @@ def compare(
             else:
                 changes[name] = [change(profile, counts, limit) for profile, counts in pair.counted(name)]
         judged, together = comparing.judge(list(changes.values()), _together(pair, list(changes), note))
-        return comparing.comparison(
+        found = comparing.comparison(
             judged,
             left_out,
             together,
@@ -89,6 +103,7 @@ def compare(
             time=pair.time,
             at=at or SystemClock().now(),
         )
+        return found, changes
 
 
 def _together(pair: Pair, names: Sequence[str], note: Note) -> Joint | None:

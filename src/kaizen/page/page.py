@@ -89,6 +89,11 @@ def columns(*parts: Html) -> Html:
     return Html(f'<div class="columns">{"".join(f"<div>{part}</div>" for part in parts)}</div>')
 
 
+def grid(*parts: Html) -> Html:
+    """Return many small parts, as many beside each other as the window has room for."""
+    return Html(f'<div class="grid">{"".join(f"<div>{part}</div>" for part in parts)}</div>')
+
+
 def paragraph(text: Text) -> Html:
     """Return a paragraph."""
     return Html(f"<p>{escaped(text)}</p>")
@@ -157,6 +162,17 @@ figure svg{display:block;width:100%;height:auto;max-width:100%}
 figcaption{font-size:14px;color:var(--soft);max-width:76ch;margin-top:4px}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(380px,1fr));gap:8px 32px;align-items:start}
 .columns>div{min-width:0}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(236px,1fr));gap:20px 24px;align-items:start;
+margin:6px 0 12px}
+.grid>div{min-width:0}
+.grid h3{font-size:14px;margin:0 0 2px;overflow-wrap:anywhere;display:flex;gap:6px;align-items:baseline}
+.grid p{font-size:13px;line-height:1.4;color:var(--soft);margin:2px 0 0}
+svg.small{display:block;width:100%;height:auto;font:9px system-ui,sans-serif;color:var(--soft)}
+svg.small text{fill:currentColor}
+svg .was{fill:var(--line);stroke:none}svg .bar{fill:var(--blue)}svg .now{fill:none;stroke:var(--blue);stroke-width:1.6}
+svg .axis{stroke:var(--line)}svg .groove{fill:var(--wash)}svg .over{fill:var(--bad)}
+svg .mark{stroke:var(--ink);stroke-width:1.5}
+svg.meter{vertical-align:middle}
 .badge{display:inline-block;border-radius:999px;padding:1px 10px;font-size:13px;font-weight:600;background:var(--wash);
 color:var(--blue)}
 .badge.good{color:var(--good)}.badge.bad{color:var(--bad)}.badge.quiet{color:var(--soft)}

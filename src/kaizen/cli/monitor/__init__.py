@@ -8,6 +8,7 @@ from kaizen.cli.monitor.alerts import alerts
 from kaizen.cli.monitor.backtest import backtest
 from kaizen.cli.monitor.compare import compare
 from kaizen.cli.monitor.findings import findings
+from kaizen.cli.monitor.report import report
 from kaizen.cli.monitor.silences import silence, silences
 from kaizen.cli.monitor.status import status
 
@@ -26,3 +27,4 @@ command.add_command(silence)
 command.add_command(silences)
 command.add_command(compare)
 command.add_command(backtest)
+command.add_command(report)
