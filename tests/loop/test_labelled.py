@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from kaizen.core.records import Bundle, Finding, LabelBatch, PredictionBatch
 from kaizen.graph.frame import feeds, from_rows, to_log
 from kaizen.loop import cycle, lineage, observe, pipeline
 from kaizen.loop.labelled import LabelledState
+from kaizen.monitor.status import status
 from tests.loop.conftest import END, TOML, made_up_rows
 
 A_DAY = 200
@@ -185,6 +187,8 @@ def test_a_kind_that_comes_out_otherwise_is_named_by_its_segment_and_blamed_for_
     by_segment = [f for f in findings if f.question == "performance by segment"]
     assert by_segment[-1].segment == "kind=b"
     assert by_segment[-1].blames == ("kind=b",)
+    assert [f.segment for f in findings if f.question == "segments" and f.verdict == "page"] == ["kind=b"]
+    assert {f.segment for f in status(findings).open if f.question == "segments"} == {"kind=b"}
     assert {f.subject for f in findings if f.question.startswith("fairness")} >= {"kind: selection rate", "kind: loss"}
     fair = [f for f in findings if f.question == "fairness" and f.verdict == "page"]
     assert {f.subject for f in fair} >= {"kind: loss"}
@@ -215,10 +219,14 @@ def test_a_time_makes_no_groups(tmp_path: Path) -> None:
     assert caught.value.where == "kaizen.toml: monitor.fairness[0]"
 
 
-def test_performance_and_fairness_share_what_may_be_paged(project: Project) -> None:
+def test_all_rows_segments_and_fairness_share_what_performance_may_page(project: Project) -> None:
     endpoint = project.endpoint()
     assert endpoint is not None
     reference = observe.reference_of(project, endpoint.champion.bundle)
     assert reference is not None
     settings = observe.settings_of(project.file.monitor)
-    assert observe._shared(settings, reference).limit_of("performance") == 2 * settings.limit_of("performance")
+    shared = observe._shared(settings, reference)
+    assert shared.limit_of("performance") == pytest.approx(3 * settings.limit_of("performance"))
+    assert shared.limit_of("drift") == settings.limit_of("drift")
+    bare = msgspec.structs.replace(reference, segments=(), fairness=())
+    assert observe._shared(settings, bare) == settings

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from kaizen.core.records import Column
-from kaizen.monitor import segments
+from kaizen.monitor import segments, segmentwatch
+from kaizen.monitor.paging import Incident
 from kaizen.monitor.segments import SegmentState
 from tests.monitor.days import FIRST_DAY, stamp
 
@@ -97,7 +98,9 @@ def test_a_week_of_days_says_one_sentence_about_the_worst():
     for day in range(21):
         state = segments.mature(known, state, FIRST_DAY + day, *day_of(rng, worse=2.5))
         start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=FIRST_DAY + day)
-        state, more = segments.summary(known, state, "log_loss", limit=31.3, window_days=7, start=start, stamp=stamp)
+        state, more = segmentwatch.summary(
+            known, state, "log_loss", limit=31.3, window_days=7, start=start, stamp=stamp
+        )
         found += more
     assert len(found) == 3
     assert found[-1].segment == "origin=D"
@@ -105,6 +108,65 @@ def test_a_week_of_days_says_one_sentence_about_the_worst():
     assert found[-1].verdict == "watch"
     assert found[-1].says.startswith("Worse than in the reference: origin=D; worst of 8 segments from 2013-")
     assert found[-1].low <= found[-1].estimate <= found[-1].high
+
+
+def judged(known, rng, worse, incidents=(), state=None, first=FIRST_DAY):
+    """Return the state, the Findings and the open incidents after days on which losses are so many times as large."""
+    state, found = state or SegmentState(), []
+    for day, factor in enumerate(worse, first):
+        resting = segmentwatch.open_segments(incidents)
+        state = segments.mature(known, state, day, *day_of(rng, worse=factor), resting)
+        start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
+        state, more, incidents = segmentwatch.judge(
+            known, state, "log_loss", tuple(incidents), day, limit=120, window_days=7, start=start, stamp=stamp
+        )
+        found += more
+    return state, found, incidents
+
+
+def test_a_segment_pages_once_says_since_when_and_what_it_costs_and_is_over_after_a_usual_week():
+    rng = np.random.default_rng(7)
+    known = reference(rng)
+    state, found, incidents = judged(known, rng, [1.0] * 10 + [3.0] * 25)
+    (page,) = found
+    assert (page.question, page.verdict, page.subject, page.segment) == ("segments", "page", "log_loss", "origin=D")
+    assert page.blames == ("origin=D",)
+    assert page.evidence >= page.limit == 120
+    assert 0 < page.low < page.estimate < page.high
+    assert page.impact == pytest.approx(page.estimate * 0.05, rel=0.3)  # a twentieth of the rows
+    since = (page.began - datetime(1970, 1, 1, tzinfo=UTC)).days - FIRST_DAY
+    assert 0 < since <= 12  # the tenth, by the day from which the likeliest bet has won; a lean bet looks further back
+    assert "worse for origin=D, worse since about 2013-" in page.says
+    assert segmentwatch.open_segments(incidents) == ("origin=D",)
+    assert "origin=D" not in state.detectors  # it rests
+
+    state, found, incidents = judged(known, rng, [1.0] * 30, incidents, state, FIRST_DAY + 35)
+    assert [(f.verdict, f.segment) for f in found] == [("resolved", "origin=D")]
+    resolved_on = (found[0].end - datetime(1970, 1, 1, tzinfo=UTC)).days - FIRST_DAY
+    assert 35 < resolved_on <= 50  # usual again from the 35th
+    assert incidents == ()
+    assert "origin=D" in state.detectors
+
+
+def test_while_one_segment_is_paged_another_can_still_be():
+    rng = np.random.default_rng(8)
+    known = reference(rng, listed=("origin",))
+    open_ = (
+        Incident("segments", "origin=A", datetime(2013, 1, 1, tzinfo=UTC)),
+        Incident("fairness", "x", datetime(2013, 1, 1, tzinfo=UTC)),
+    )
+    _, found, incidents = judged(known, rng, [4.0] * 25, open_)
+    assert ("page", "origin=D") in [(f.verdict, f.segment) for f in found]
+    assert incidents[-1].subject == "origin=D"
+    assert open_[1] in incidents  # others' are left alone
+
+
+def test_a_page_of_a_segment_that_is_watched_no_more_is_over():
+    rng = np.random.default_rng(9)
+    gone = (Incident("segments", "carrier=UA", datetime(2013, 1, 1, tzinfo=UTC)),)
+    _, (found,), incidents = judged(reference(rng), rng, [1.0], gone)
+    assert (found.verdict, found.says, found.estimate) == ("resolved", "carrier=UA is not watched any more.", None)
+    assert incidents == ()
 
 
 def test_state_and_reference_survive_being_written():

@@ -1,7 +1,7 @@
 """What labels show beyond the loss of all rows: provisional figures, listed segments, fairness, and who is to blame.
 
     the log: days whose labels still come ─► LabelBook ─► provisional and final figures, beside those without a model
-    a mature day (`observe.py`)           ─► segments, fairness
+    a mature day (`observe.py`)           ─► segments, fairness: pages of their own
     a page of performance                 ─► slices of the last mature days: its `blames`
 
 The book is filled anew from the log each turn, with the days that are still open and what turned out before them: the
@@ -24,7 +24,7 @@ from kaizen.core.project import Project
 from kaizen.core.records import Finding, Task
 from kaizen.graph.frame import Frame, concat
 from kaizen.loop import history
-from kaizen.monitor import fairness, fairwatch, latelabels, performance, segments, slices
+from kaizen.monitor import fairness, fairwatch, latelabels, performance, segments, segmentwatch, slices
 from kaizen.monitor.facets import measures_of
 from kaizen.monitor.fairness import FairnessReference, Rate, Tally
 from kaizen.monitor.fairwatch import FairState
@@ -57,7 +57,7 @@ class LabelledState(msgspec.Struct, frozen=True):
     late: LateState = LateState()
     segments: SegmentState = SegmentState()
     fairness: FairState = FairState()
-    incidents: tuple[Incident, ...] = ()  # of fairness
+    incidents: tuple[Incident, ...] = ()  # of segments and fairness
 
     def of_another(self) -> LabelledState:
         """Return what still holds when another champion answers: how fast labels come, and what is open."""
@@ -113,35 +113,68 @@ def observe(
         start=today.start,
         stamp=stamp,
     )
-    by_segment = state.segments
+    by_segment, more, incidents = _segments(project, reference, state, matured, settings, stamp)
+    findings += more
+    fair, more, incidents = _fair(project, reference, state.fairness, incidents, today, matured, settings, stamp)
+    return LabelledState(late, by_segment, fair, incidents), findings + more
+
+
+def _segments(
+    project: Project,
+    reference: Reference,
+    state: LabelledState,
+    matured: Sequence[MatureDay],
+    settings: MonitorSettings,
+    stamp: Stamp,
+) -> tuple[SegmentState, list[Finding], tuple[Incident, ...]]:
+    """Return the segments after the days whose labels are known."""
+    loss, listed = reference.loss, reference.segments
+    by_segment, incidents = state.segments, state.incidents
+    findings: list[Finding] = []
+    if loss is None:
+        return by_segment, findings, incidents
+    limit, window_days = settings.limit_of("performance"), settings.window_days
     for day in matured:
-        cut = np.minimum(day.losses, reference.loss.cap)
-        by_segment = segments.mature(reference.segments, by_segment, day.day, day.frame, cut)
-        by_segment, more = segments.summary(
-            reference.segments,
+        cut, start = np.minimum(day.losses, loss.cap), day_start(day.day, _zone(project))
+        resting = segmentwatch.open_segments(incidents)
+        by_segment = segments.mature(listed, by_segment, day.day, day.frame, cut, resting)
+        by_segment, more, incidents = segmentwatch.judge(
+            listed,
             by_segment,
-            reference.loss.metric,
-            limit=settings.limit_of("performance"),
-            window_days=settings.window_days,
-            start=day_start(day.day, _zone(project)),
+            loss.metric,
+            incidents,
+            day.day,
+            limit=limit,
+            window_days=window_days,
+            start=start,
             stamp=stamp,
         )
-        findings += more
-    fair, more, incidents = _fair(project, reference, state, today, matured, settings, stamp)
-    return LabelledState(late, by_segment, fair, incidents), findings + more
+        by_segment, told = segmentwatch.summary(
+            listed,
+            by_segment,
+            loss.metric,
+            incidents,
+            limit=limit,
+            window_days=window_days,
+            start=start,
+            stamp=stamp,
+        )
+        findings += [*more, *told]
+    return by_segment, findings, incidents
 
 
 def _fair(
     project: Project,
     reference: Reference,
-    state: LabelledState,
+    fair: FairState,
+    incidents: tuple[Incident, ...],
     today: Today,
     matured: Sequence[MatureDay],
     settings: MonitorSettings,
     stamp: Stamp,
 ) -> tuple[FairState, list[Finding], tuple[Incident, ...]]:
     """Return fairness after today, whose answers are known, and after the days whose labels are."""
-    task, fair, incidents = project.file.project.task, state.fairness, state.incidents
+    task = project.file.project.task
     days = [(today.day, _sums(reference.fairness, task, today.frame, today.outputs, None, None))]
     cap = reference.loss.cap if reference.loss is not None else np.inf
     for each in matured:
@@ -219,7 +252,8 @@ def _explained(
     cut = np.minimum(losses, reference.loss.cap)
     found = slices.find(reference.slices, frame, cut, blocks, alpha=1 / finding.limit) if finding.limit else []
     if found:
-        says = f"{says} Most of it where {found[0].name} ({found[0].value:+.4f} a row)."
+        proof = "named by e-BH" if found[0].is_named else "sure by Bonferroni, too few days for e-BH"
+        says = f"{says} Most of it where {found[0].name} ({found[0].value:+.4f} a row; {proof})."
     return msgspec.structs.replace(finding, says=says, blames=tuple(each.name for each in found[:5]))
 
 

@@ -141,12 +141,10 @@ def _watched(
 
 
 def _shared(settings: MonitorSettings, reference: Reference) -> MonitorSettings:
-    """Return the settings with half of what performance may page, where fairness is watched and gets the other half."""
-    if not reference.fairness:
-        return settings
-    return msgspec.structs.replace(
-        settings, shares={**settings.shares, "performance": settings.shares["performance"] / 2}
-    )
+    """Return the settings with what performance may page divided by who pages: all rows, segments, fairness."""
+    askers = 1 + bool(reference.segments) + bool(reference.fairness)
+    shares = {**settings.shares, "performance": settings.shares["performance"] / askers}
+    return msgspec.structs.replace(settings, shares=shares)
 
 
 def _mature(

@@ -1,8 +1,8 @@
 """Does the model do worse for some of the rows? A stream for each listed segment, under one promise for all.
 
     a mature day ─► rows of a segment ─► mean loss ─► e-SR against the segment's own bound   ─┐
-                                                     (weight: its share of the reference)    ├─► mean ─► limit
-                                                                                             └─► e-BH ─► names
+                                                     (weight: its share of the reference)    ├─► mean ─► limit ┐ both:
+                                                                                             └─► e-BH ─► names ┘ page
 
 A small segment that gets much worse hardly moves the loss of all rows; its own stream shows it. What it costs is the
 logarithm of its share: evidence has to reach 1 / (alpha * share).
@@ -11,19 +11,16 @@ logarithm of its share: evidence has to reach 1 / (alpha * share).
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kaizen.core.records import Column, Finding
+from kaizen.core.records import Column
 from kaizen.graph.frame import Frame
 from kaizen.monitor.daily import DailyBound, daily_bound
 from kaizen.monitor.groups import LEAST_ROWS, Groups, groups_of
-from kaizen.monitor.paging import Stamp
-from kaizen.monitor.window import day_name
 from kaizen.stats.detectors import RiskDetector
 from kaizen.stats.differences import difference_interval
 from kaizen.stats.intervals import t_bounds
@@ -32,8 +29,6 @@ from kaizen.stats.streams import Streams
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-SUMMARY = "performance by segment"
-METHOD = "mean of e-SR mixtures on the daily mean loss of each segment; e-BH"
 RECENT_DAYS = 14
 
 
@@ -59,9 +54,10 @@ class SegmentState(msgspec.Struct, frozen=True):
     recent: dict[str, tuple[SegmentDay, ...]] = {}
     since_summary: int = 0
 
-    def restart(self) -> SegmentState:
-        """Return the state with detectors that have seen nothing: after a page."""
-        return msgspec.structs.replace(self, detectors={})
+    def restart(self, names: Collection[str]) -> SegmentState:
+        """Return the state with detectors of these segments that have seen nothing: after a page."""
+        kept = {name: detector for name, detector in self.detectors.items() if name not in names}
+        return msgspec.structs.replace(self, detectors=kept)
 
 
 class Excess(NamedTuple):
@@ -116,7 +112,12 @@ def daily_means(codes: Int, groups: int, losses: Float, blocks: Int) -> tuple[In
 
 
 def mature(
-    references: Sequence[SegmentReference], state: SegmentState, day: int, frame: Frame, losses: Float
+    references: Sequence[SegmentReference],
+    state: SegmentState,
+    day: int,
+    frame: Frame,
+    losses: Float,
+    resting: Collection[str] = (),
 ) -> SegmentState:
     """Return the state after one more day of rows whose labels are known.
 
@@ -126,6 +127,8 @@ def mature(
         The day's rows; a column that the log hides may be absent, and its segments are then passed over.
     losses
         Of these rows, cut at the cap of the reference, shape (rows,).
+    resting
+        Segments whose page is open: their days are kept, their detectors wait.
     """
     detectors, recent = dict(state.detectors), dict(state.recent)
     for reference in references:
@@ -139,79 +142,39 @@ def mature(
             if bound is None or count < bound.least_rows:
                 continue
             loss = float(mean[0])
-            detectors[name] = detectors.get(name, RiskDetector()).update(bound.score(loss), bound.bound, day)
+            if name not in resting:
+                detectors[name] = detectors.get(name, RiskDetector()).update(bound.score(loss), bound.bound, day)
             recent[name] = (*recent.get(name, ()), SegmentDay(day, loss, count))[-RECENT_DAYS:]
     return SegmentState(detectors, recent, state.since_summary + 1)
 
 
 def streams(references: Sequence[SegmentReference], state: SegmentState) -> Streams:
     """Return where the e-detector of every watched segment stands, weighted by its share of the reference's rows."""
-    watched = [
-        (name, share)
+    shares = {name: share for name, (share, _) in watched(references).items()}
+    total = sum(shares.values())
+    levels = (state.detectors.get(name, RiskDetector()).evidence for name in shares)
+    return Streams(tuple(shares), tuple(share / total for share in shares.values()), tuple(levels))
+
+
+def watched(references: Sequence[SegmentReference]) -> dict[str, tuple[float, DailyBound]]:
+    """Return the share of the reference's rows and the bound of every segment that has one, by its name."""
+    return {
+        name: (share, bound)
         for reference in references
         for name, share, bound in zip(reference.groups.names, reference.groups.shares, reference.bounds, strict=True)
         if bound is not None
-    ]
-    total = sum(share for _, share in watched)
-    levels = (state.detectors.get(name, RiskDetector()).evidence for name, _ in watched)
-    return Streams(tuple(name for name, _ in watched), tuple(share / total for _, share in watched), tuple(levels))
+    }
 
 
 def worst_first(references: Sequence[SegmentReference], state: SegmentState) -> list[Excess]:
     """Return what each segment lost over its reference in its last days, the largest lower bound first."""
     found = []
-    for reference in references:
-        for name, bound in zip(reference.groups.names, reference.bounds, strict=True):
-            days = state.recent.get(name, ())
-            if bound is None or len(days) < 2:
-                continue
-            losses = np.array([day.loss for day in days])
-            mean = float(losses.mean())
-            low, high = difference_interval((mean, *t_bounds(losses)), bound.interval())
-            found.append(Excess(name, mean - bound.mean, low, high, sum(day.rows for day in days)))
+    for name, (_, bound) in watched(references).items():
+        days = state.recent.get(name, ())
+        if len(days) < 2:
+            continue
+        losses = np.array([day.loss for day in days])
+        mean = float(losses.mean())
+        low, high = difference_interval((mean, *t_bounds(losses)), bound.interval())
+        found.append(Excess(name, mean - bound.mean, low, high, sum(day.rows for day in days)))
     return sorted(found, key=lambda each: -each.low)
-
-
-def summary(
-    references: Sequence[SegmentReference],
-    state: SegmentState,
-    metric: str,
-    *,
-    limit: float,
-    window_days: int,
-    start: datetime,
-    stamp: Stamp,
-) -> tuple[SegmentState, list[Finding]]:
-    """Return the state, and once a window what there is to say of the segments; `start` is of the last mature day."""
-    ranked = worst_first(references, state)
-    if state.since_summary < window_days or not ranked:
-        return state, []
-    worst, standing = ranked[0], streams(references, state)
-    named = standing.named(1 / limit)
-    days = state.recent[worst.segment]
-    finding = stamp(
-        question=SUMMARY,
-        subject=metric,
-        method=METHOD,
-        estimate=worst.value,
-        low=worst.low if np.isfinite(worst.low) else None,
-        high=worst.high if np.isfinite(worst.high) else None,
-        evidence=standing.evidence,
-        limit=limit,
-        verdict="watch" if named else "ok",
-        n=worst.rows,
-        start=start - timedelta(days=days[-1].day - days[0].day),
-        end=start + timedelta(days=1),
-        says=_says(worst, named, len(ranked), metric, f"{day_name(days[0].day)} to {day_name(days[-1].day)}"),
-        blames=named,
-        segment=worst.segment,
-    )
-    return msgspec.structs.replace(state, since_summary=0), [finding]
-
-
-def _says(worst: Excess, named: Sequence[str], count: int, metric: str, days: str) -> str:
-    told = (
-        f"worst of {count} segments from {days}: {worst.segment}, whose {metric} is {worst.value:+.4f} "
-        f"({worst.low:+.4f} to {worst.high:+.4f}) against its reference"
-    )
-    return f"Worse than in the reference: {', '.join(named)}; {told}." if named else f"No segment stands out; {told}."

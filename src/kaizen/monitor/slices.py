@@ -121,12 +121,12 @@ def _paired(coded: Sequence[tuple[Groups, Int]], losses: Float, blocks: Int) -> 
 
 
 def find(reference: SliceReference, frame: Frame, losses: Float, blocks: Int, *, alpha: float) -> list[Slice]:
-    """Return the slices that lose more than they did, and more than all rows do now; the surest excess first.
+    """Return the slices that lose more than they did, and more than all rows do now; those that e-BH names first.
 
     A slice stands out where its excess is surely above that of all rows (when everything got worse alike, no slice is
     to blame) and, of a slice of two columns, above that of each column alone. "Surely" holds for all slices together
-    (Bonferroni); the interval is of one. What e-BH at `alpha` names among the slices' e-detectors takes more days, and
-    is told by each.
+    (Bonferroni); the interval is of one. To be named by e-BH at `alpha` among the e-detectors of all slices takes more
+    days than a page does: who is named comes first, and within both the surest excess.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def find(reference: SliceReference, frame: Frame, losses: Float, blocks: Int, *,
         if _surely(means[at], each.bound, growth, len(looked)) > _shared(each, alone, everywhere)
     ]
     kept = (slice_ for each, slice_ in found if not _is_explained(each, slice_, found))
-    return sorted(kept, key=lambda each: -each.low)
+    return sorted(kept, key=lambda each: (not each.is_named, -each.low))
 
 
 def _excesses(

@@ -7,17 +7,17 @@ from collections.abc import Iterable
 import msgspec
 
 from kaizen.core.records import Finding
-from kaizen.monitor import fairwatch, inputs, latelabels, performance, quality, segments
+from kaizen.monitor import fairwatch, inputs, latelabels, performance, quality, segmentwatch
 
 _SUMMARIES = (
     inputs.SUMMARY,
     quality.SUMMARY,
     performance.SUMMARY,
     latelabels.SUMMARY,
-    segments.SUMMARY,
+    segmentwatch.SUMMARY,
     fairwatch.SUMMARY,
 )
-_QUESTIONS = (inputs.QUESTION, quality.QUESTION, performance.QUESTION, fairwatch.QUESTION)
+_QUESTIONS = (inputs.QUESTION, quality.QUESTION, performance.QUESTION, segmentwatch.QUESTION, fairwatch.QUESTION)
 
 
 class MonitorStatus(msgspec.Struct, frozen=True):
@@ -29,13 +29,14 @@ class MonitorStatus(msgspec.Struct, frozen=True):
 
 def status(findings: Iterable[Finding]) -> MonitorStatus:
     """Return where the monitors stand after these Findings, given in order of time; others are passed over."""
-    opened: dict[tuple[str, str], Finding] = {}
+    opened: dict[tuple[str, str, str], Finding] = {}
     latest: dict[str, Finding] = {}
     for finding in findings:
         if finding.question in _SUMMARIES:
             latest[finding.question] = finding
         elif finding.question in _QUESTIONS:
-            opened.pop((finding.question, finding.subject), None)
+            about = finding.question, finding.subject, finding.segment
+            opened.pop(about, None)
             if finding.verdict != "resolved":
-                opened[finding.question, finding.subject] = finding
+                opened[about] = finding
     return MonitorStatus(tuple(opened.values()), tuple(latest[name] for name in _SUMMARIES if name in latest))
