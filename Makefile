@@ -63,6 +63,7 @@ test-all: test test-slow
 bench: $(VENV)/.dev bench-serving
 	@set -e; for claim in $(filter-out benchmarks/batching.py,$(wildcard benchmarks/[a-z]*.py)); do \
 		echo "== $$claim"; $(BIN)/python $$claim; done
+	@echo "== benchmarks/monitoring"; cd benchmarks && $(abspath $(BIN))/python -m monitoring
 
 bench-serving: $(VENV)/.dev
 	@echo "== benchmarks/serving"; cd benchmarks && $(abspath $(BIN))/python -m serving

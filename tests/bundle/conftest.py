@@ -17,6 +17,7 @@ from kaizen.core import plugins
 from kaizen.core.errors import NotFoundError
 from kaizen.core.ports import Fitted
 from kaizen.core.records import Bundle, Column, FeatureColumn
+from kaizen.core.rules import Check, Rule, Rules
 from kaizen.graph.build import ML, Builder
 from kaizen.graph.frame import MISSING_TIME, Frame, feeds
 from kaizen.graph.join import chain
@@ -37,6 +38,13 @@ FEATURES = (
 )
 HOUR_US = 3_600_000_000
 AT = datetime(2024, 1, 1, tzinfo=UTC)
+RULES = Rules(
+    rows=600,
+    task="classification",
+    target="late",
+    columns=(Rule(column="amount", type="number", low=-3.0, high=3.0), Rule(column="colour", type="category")),
+    checks=(Check("paid", "amount >= 0 or member"),),
+)
 
 
 class FolderBlobs:
@@ -149,6 +157,7 @@ class Shop:
             "certificate": self.certificate,
             "environment": environment(),
             "reference": b"{}\n",
+            "rules": RULES,
             "examples": examples_of(COLUMNS, rows(3)),
         }
         return Parts(**{**given, **changes})  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from kaizen.core.errors import BundleError, RequestError, SignatureError
 from kaizen.core.records import Bundle, Column, File, Seen
 from kaizen.graph.frame import MISSING_TIME, from_rows
 
-from .conftest import AT, COLUMNS, Shop, rows
+from .conftest import AT, COLUMNS, RULES, Shop, rows
 
 
 def changed(bundle: Bundle, **fields: Any) -> Bundle:
@@ -55,6 +55,13 @@ def test_a_loaded_bundle_answers_as_the_graph_that_was_packed(shop: Shop, lightg
     assert model.predict_rows(examples) == model.predict(from_rows(COLUMNS, examples)).tolist()
     assert model.predict_rows([]) == []
     assert model.inputs == COLUMNS
+
+
+def test_a_bundle_carries_its_rules_and_an_older_one_has_none(shop: Shop) -> None:
+    assert load(shop.pack(), shop.blobs, {shop.public}).rules() == RULES
+    older = shop.pack(rules=None)
+    assert manifest.RULES not in {file.path for file in older.files}
+    assert load(older, shop.blobs, {shop.public}).rules() is None
 
 
 def test_a_row_that_does_not_fit_is_refused_by_name(shop: Shop) -> None:

@@ -51,6 +51,24 @@ def test_a_declared_rule_that_fails_ends_with_1_in_both_forms(kaizen: Run_, draf
     assert '"passed":false' in looked.out
 
 
+def test_a_check_between_columns_is_shown_and_its_rows_may_be_left_out(kaizen: Run_, draft: Path) -> None:
+    declare(draft, data__checks="{grown = \"age >= 30 or city != 'Oslo'\"}")
+    said = kaizen("data", "validate", "--folder", draft)
+    assert said.code == 1
+    assert "✗ The check 'grown' (age >= 30 or city != 'Oslo') does not hold for" in said.out
+    declare(draft, data__max_broken=0.5)
+    assert kaizen("data", "validate", "--folder", draft).code == 0
+    kept = kaizen("data", "snapshot", "--folder", draft, "--json").json()
+    looked = kaizen("data", "validate", "--folder", draft, "--json").json()
+    assert 400 - kept["rows"] == sum(violation["rows"] for violation in looked["violations"]) > 0
+
+
+def test_a_check_that_cannot_be_read_is_refused_with_its_place(kaizen: Run_, draft: Path) -> None:
+    declare(draft, data__checks='{grown = "ages >= 30"}')
+    error = kaizen("data", "validate", "--folder", draft, "--json").json()["error"]
+    assert (error["where"], error["fix"]) == ("data.checks.grown", "did you mean 'age'?")
+
+
 def test_the_same_rows_are_the_same_dataset(kaizen: Run_, draft: Path) -> None:
     first = kaizen("data", "snapshot", "--folder", draft, "--json").json()
     again = kaizen("data", "snapshot", "--folder", draft, "--json").json()

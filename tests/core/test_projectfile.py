@@ -54,7 +54,7 @@ UNKNOWN = [
         "serve/zzz",
         7,
         "serve.zzz",
-        "known: auth, deadline, durability, host, log, max_body, port, rate_limit, telemetry, tls, workers",
+        "known: auth, deadline, durability, host, log, max_body, on_violation, port, rate_limit, telemetry, tls, work",
     ),
     ("serve/log", {"encript": "env:K"}, "serve.log.encript", "did you mean 'encrypt'?"),
 ]
@@ -109,6 +109,7 @@ def test_a_wrong_type_is_an_error_with_path_and_value(path, value, where, says):
         ("project/task", "clasification", "project.task", "did you mean 'classification'?"),
         ("data/types/x", "numbr", "data.types.x", "did you mean 'number'?"),
         ("loop/promote", "always", "loop.promote", "known: approve, auto"),
+        ("serve/on_violation", "refuze", "serve.on_violation", "did you mean 'refuse'?"),
     ],
 )
 def test_a_value_that_is_none_of_the_allowed_names_the_nearest(path, value, where, fix):
@@ -127,6 +128,9 @@ def test_a_value_that_is_none_of_the_allowed_names_the_nearest(path, value, wher
         ("monitor/max_false_pages", "30d", "monitor.max_false_pages"),
         ("monitor/window", "7", "monitor.window"),
         ("monitor/mature_share", 0.2, "monitor.mature_share"),
+        ("monitor/quality_patience", "a month", "monitor.quality_patience"),
+        ("data/max_broken", 1.5, "data.max_broken"),
+        ("data/checks", {"sum": "a + b ="}, "data.checks.sum"),
         ("learn/budget", "some trials", "learn.budget"),
         ("loop/cooldown", "99999999999d", "loop.cooldown"),
         ("loop/budget", "1/0s", "loop.budget"),

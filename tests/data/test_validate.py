@@ -8,11 +8,11 @@ import duckdb
 import numpy as np
 import pytest
 
-from kaizen.core.errors import DataError
+from kaizen.core.errors import DataError, ProjectError
 from kaizen.core.projectfile import RuleSection
 from kaizen.data.columns import columns_of
 from kaizen.data.profile import profile
-from kaizen.data.validate import check, infer, refuse
+from kaizen.data.validate import broken, check, infer, refuse
 
 GOOD = (
     "SELECT i AS id, random() * 100 AS n, CASE WHEN random() < .9 THEN random() END AS gaps,"
@@ -134,3 +134,50 @@ def test_no_rows_fail(reference):
 
 def test_what_is_only_to_watch_is_not_refused(reference):
     refuse(list(_broken(reference(), "* REPLACE (n + 100 AS n)").values()))
+
+
+def test_a_check_between_columns_is_taken_at_its_word(reference):
+    rules = reference(checks={"small": "n < 99 or c == 'c0'", "late": "t >= '2013-01-01'", "sum": "n + gaps == n"})
+    found = _broken(rules, "* REPLACE (CASE WHEN id = 5005 THEN 150 ELSE least(n, 90) END AS n, 'c1' AS c, 0 AS gaps)")
+    small = found["small", "check"]
+    assert (small.rows, small.verdict, small.expected) == (1, "fail", "n < 99 or c == 'c0'")
+    assert small.says == "The check 'small' (n < 99 or c == 'c0') does not hold for 1 rows, such as c 'c1', n 150."
+    assert ("sum", "check") not in found
+    assert ("late", "check") not in found
+
+
+def test_a_check_of_unknown_columns_names_the_nearest(reference):
+    with pytest.raises(ProjectError, match=r"data\.checks\.small: there is no column 'm'"):
+        _broken(reference(checks={"small": "m < 99"}))
+    assert set(_broken(reference(checks={"small": "n < 999"}), "* EXCLUDE (n)")) == {("n", "present")}
+
+
+def test_so_few_broken_rows_may_be_left_out(reference):
+    change = "* REPLACE (CASE WHEN id = 5005 THEN -1 ELSE n END AS n)"
+    data = {"rules": {"n": RuleSection(min=0)}, "checks": {"c": "n >= 0"}}
+    verdicts = {key: v.verdict for key, v in _broken(reference(**data), change).items()}
+    assert verdicts == {("n", "range"): "fail", ("c", "check"): "fail"}
+    rules = reference(**data, max_broken=0.001)
+    violations = _broken(rules, change)
+    assert {key: v.verdict for key, v in violations.items()} == {("n", "range"): "watch", ("c", "check"): "watch"}
+    assert violations["n", "range"].says.endswith("They are left out of what is learned from.")
+    sql = _table(f"SELECT {change} FROM ({GOOD.format(first=5000, last=7000)})", 0.7)
+    kept = sql.execute(f"SELECT count(*), min(n) >= 0 FROM rows WHERE NOT ({broken(sql, 'rows', rules)})").fetchone()
+    assert kept == (1999, True)
+
+
+def test_a_column_that_the_reference_lacks_is_named(reference):
+    found = _broken(reference(ignore=["spare"]), "*, 1 AS extra, 2 AS spare")
+    assert [(key, v.verdict, v.says) for key, v in found.items()] == [
+        (("extra", "new"), "watch", "Column 'extra' is new: the reference lacks it.")
+    ]
+
+
+def test_late_rows_are_counted_and_are_no_error(reference):
+    days = GOOD.format(first=5000, last=7000).replace("to_seconds(i)", "to_hours(i)")
+    found = _broken(
+        reference(), "* REPLACE (CASE WHEN id IN (5003, 5900) THEN t - INTERVAL 3 YEAR ELSE t END AS t)", days
+    )
+    late = found["t", "late"]
+    assert (late.rows, late.verdict) == (2, "watch")
+    assert late.says.startswith("2 rows lie outside 2013-07-")

@@ -28,15 +28,22 @@ from kaizen.loop import act, candidate, cycle, pipeline
 from tests.loop.conftest import END
 
 
-def answer_a_day(project: Project, number: int, *, shift: float = 0.0, labelled: bool = True) -> None:
-    """Put a day of predictions by every arm in the log, and their labels a few hours later."""
+def answer_a_day(
+    project: Project, number: int, *, shift: float = 0.0, labelled: bool = True, scale: float = 1.0, rows_: int = 200
+) -> None:
+    """Put a day of predictions by every arm in the log, and their labels a few hours later.
+
+    `scale` is what the numbers are sent times: labels go by what they should have been.
+    """
     endpoint = project.endpoint()
     assert endpoint is not None
     random = np.random.default_rng(number)
     start = END + timedelta(days=number)
-    at = [to_us(start) + i * 86_400_000_000 // 200 for i in range(200)]
+    at = [to_us(start) + i * 86_400_000_000 // rows_ for i in range(rows_)]
     rows = [{"at": t, "x": float(random.normal() + shift), "kind": str(random.choice(["a", "b", "c"]))} for t in at]
-    ids = [derived(start, str(number), str(i)) for i in range(200)]
+    truth = [float(random.random() < 1 / (1 + np.exp(-1.5 * row["x"]))) for row in rows]  # type: ignore[operator]
+    rows = [row | {"x": row["x"] * scale} for row in rows]  # type: ignore[operator]
+    ids = [derived(start, str(number), str(i)) for i in range(rows_)]
     for arm in endpoint.arms:
         bundle = project.records.get(Bundle, arm.bundle)
         model = load.load(bundle, project.blobs, keys.trusted(project.keys))
@@ -52,28 +59,27 @@ def answer_a_day(project: Project, number: int, *, shift: float = 0.0, labelled:
                 role=arm.role,
                 ids=ids,
                 at=at,
-                units=[None] * 200,
+                units=[None] * rows_,
                 outputs=model.run(tensors).tolist(),
-                propensity=[1.0] * 200,
-                latency_us=[1] * 200,
-                requests=[None] * 200,
+                propensity=[1.0] * rows_,
+                latency_us=[1] * rows_,
+                requests=[None] * rows_,
                 columns=bundle.inputs if arm.role == "champion" else (),
                 numbers=numbers,
                 times=times,
                 strings=strings,
             )
         )
-    truth = [float(random.random() < 1 / (1 + np.exp(-1.5 * row["x"]))) for row in rows]  # type: ignore[operator]
     if labelled:
         project.log.append(LabelBatch(ids=ids, values=truth, at=[t + 3_600_000_000 for t in at]))
 
 
-def go_through(project: Project, days: range, *, shift: float = 0.0) -> list[cycle.Turn]:
+def go_through(project: Project, days: range, *, shift: float = 0.0, **words: float) -> list[cycle.Turn]:
     clock = project.clock
     assert isinstance(clock, EventClock)
     turns = []
     for number in days:
-        answer_a_day(project, number, shift=shift)
+        answer_a_day(project, number, shift=shift, **words)  # type: ignore[arg-type]
         clock.advance(END + timedelta(days=number + 1))
         turns += [cycle.turn(project, day) for day in cycle.due(project)]
     return turns

@@ -163,6 +163,7 @@ def test_the_first_days_have_no_rival():
     assert all(figure.no_change is None for figure in final_figures(book.days[15_000], MEASURES))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=2, max_size=200))
 def test_the_histogram_gives_the_area_under_the_curve(pairs):
     outputs, target = np.array([p for p, _ in pairs]), np.array([float(y) for _, y in pairs])

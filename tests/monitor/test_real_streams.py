@@ -93,6 +93,7 @@ def test_the_bank_the_crisis_triples_the_positives_and_is_found_after_300_rows()
         story.mean("log_loss", first + 280, first + 400)
         > story.mean("log_loss", first + 280, first + 400, "rate") + 0.1
     )
+    assert story.mean("log_loss", first + 280, first + 400, "no_change") == pytest.approx(0.48, abs=0.01)
 
 
 @needs("bike_sharing")

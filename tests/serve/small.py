@@ -31,6 +31,7 @@ from kaizen.adapters.log.segments import SegmentLog
 from kaizen.bundle.manifest import Signature
 from kaizen.core.errors import BundleError, StoreError
 from kaizen.core.records import Arm, Bundle, Column, Endpoint, Seen
+from kaizen.core.rules import Check, Rule, Rules
 from kaizen.core.serving import ServeSection
 from kaizen.serve.app import Server
 from kaizen.serve.commit import Durability
@@ -59,6 +60,20 @@ ROW: dict[str, Any] = {
 }
 
 
+RULES = Rules(
+    rows=1000,
+    task="regression",
+    target="y",
+    columns=(
+        Rule(column="width", type="number", low=0.5, high=9.0, never_missing=True),
+        Rule(column="a name, with signs/%é", type="number", min=0.0, declared=("range",)),
+        Rule(column="at", type="time"),
+        Rule(column="shop", type="category", categories=("UA", "DL")),
+        Rule(column="heavy", type="boolean"),
+        Rule(column="owner", type="text", never_missing=True, max_missing=0.0, declared=("missing",)),
+    ),
+    checks=(Check("heavy", "width < 100 or heavy"),),
+)
 SEEN = (Seen("width", low=0.5, high=9.0), Seen("shop", values=("UA", "DL"), is_all=True))
 
 
@@ -96,6 +111,9 @@ class SmallModel:
 
     def signature(self) -> Signature:
         return Signature(task="regression", inputs=COLUMNS, output="value", examples=(ROW,), seen=SEEN)
+
+    def rules(self) -> Rules | None:
+        return RULES if self.kind == "ruled" else None
 
     def run(self, feeds: Mapping[str, NDArray[Any]], /) -> NDArray[np.float64]:
         numbers, strings = feeds["numbers"], feeds["strings"]
@@ -229,6 +247,7 @@ def main(seat: Seat | None = None) -> None:
         load_path=by_request if "BY_REQUEST" in os.environ else None,
         predict_route=os.environ.get("PREDICT_ROUTE"),
         health_route=os.environ.get("HEALTH_ROUTE"),
+        on_violation=section.on_violation,
     )
     uvloop.run(server.run(lambda: print(server.port, server.grpc_port or 0, flush=True)))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaizen.stats.persistence import newest_known, persistence_rates
@@ -17,6 +17,7 @@ def by_looking(asked, rows):
     return max(known)[2] if known else None
 
 
+@settings(deadline=None)
 @given(outcomes, st.lists(st.integers(-2, 22), min_size=1, max_size=8))
 def test_it_is_the_newest_of_what_was_known(rows, asked):
     at, known_at, values = (np.array([row[i] for row in rows], dtype) for i, dtype in enumerate((int, int, float)))

@@ -2,7 +2,7 @@
 
 folder/
   bundle.json        the record: manifest, id, public key, signature
-  graph.onnx  signature.json  reference.json  environment.json  certificate.json
+  graph.onnx  signature.json  reference.json  rules.json  environment.json  certificate.json
 """
 
 from __future__ import annotations

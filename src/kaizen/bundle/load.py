@@ -17,6 +17,7 @@ from kaizen.bundle.shelf import Shelf
 from kaizen.bundle.verify import verify
 from kaizen.core.ports import Blobs
 from kaizen.core.records import Bundle, Column
+from kaizen.core.rules import Rules
 from kaizen.graph.frame import Frame, feeds
 from kaizen.graph.rows import Row, RowReader
 from kaizen.graph.run import Session
@@ -64,6 +65,11 @@ class Model:
     def signature(self) -> manifest.Signature:
         """Return the columns, the answer, and rows to try."""
         return msgspec.json.decode(self.files[manifest.SIGNATURE], type=manifest.Signature)
+
+    def rules(self) -> Rules | None:
+        """Return what must hold for a row, None if the bundle does not say."""
+        found = self.files.get(manifest.RULES)
+        return None if found is None else msgspec.json.decode(found, type=Rules)
 
 
 def load(bundle: Bundle, blobs: Blobs, trusted: Collection[str], shelf: Shelf | None = None) -> Model:

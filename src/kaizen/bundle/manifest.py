@@ -21,11 +21,12 @@ FORMAT = 1
 GRAPH = "graph.onnx"
 SIGNATURE = "signature.json"
 REFERENCE = "reference.json"
+RULES = "rules.json"
 ENVIRONMENT = "environment.json"
 CERTIFICATE = "certificate.json"
 MANIFEST = "bundle.json"
 REQUIRED = frozenset({GRAPH, SIGNATURE, ENVIRONMENT, CERTIFICATE})
-KNOWN = REQUIRED | {REFERENCE}
+KNOWN = REQUIRED | {REFERENCE, RULES}
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _HASH = re.compile(r"[0-9a-f]{64}")

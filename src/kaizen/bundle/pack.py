@@ -3,6 +3,7 @@
     graph.onnx         numbers, times, strings -> the answer
     signature.json     columns, answer, rows to try
     reference.json     what the monitors hold the stream against (not for a graph from elsewhere)
+    rules.json         what must hold for a row (nor this)
     environment.json   versions and code revision
     certificate.json   what was compared with the trained model, and the outcome
 
@@ -30,6 +31,7 @@ from kaizen.core.clock import from_us
 from kaizen.core.errors import BundleError, KaizenError
 from kaizen.core.ports import Blobs
 from kaizen.core.records import Bundle, Column, File, Seen, Task
+from kaizen.core.rules import Rules
 from kaizen.graph.frame import MISSING_TIME, Frame, feeds, from_rows, grouped, rows_of
 from kaizen.graph.run import Session
 
@@ -53,6 +55,8 @@ class Parts:
         Where it was made.
     reference
         The monitors' reference as JSON; None if there is none.
+    rules
+        What must hold for a row; None if nothing is known.
     examples
         Rows in the wire form that a caller can try.
     seen
@@ -66,6 +70,7 @@ class Parts:
     certificate: Certificate
     environment: Environment
     reference: bytes | None = None
+    rules: Rules | None = None
     examples: tuple[Example, ...] = ()
     seen: tuple[Seen, ...] = ()
 
@@ -207,7 +212,11 @@ def _contents(parts: Parts) -> Mapping[str, bytes]:
         manifest.ENVIRONMENT: manifest.canonical_json(parts.environment),
         manifest.CERTIFICATE: manifest.canonical_json(parts.certificate),
     }
-    return contents if parts.reference is None else {**contents, manifest.REFERENCE: parts.reference}
+    if parts.reference is not None:
+        contents[manifest.REFERENCE] = parts.reference
+    if parts.rules is not None:
+        contents[manifest.RULES] = manifest.canonical_json(parts.rules)
+    return contents
 
 
 def _stored(path: str, data: bytes, blobs: Blobs) -> File:

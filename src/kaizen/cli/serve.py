@@ -147,6 +147,7 @@ def command(
         load_path=_loader(trusting) if asked.is_multi_model else None,
         predict_route=asked.predict_route,
         health_route=asked.health_route,
+        on_violation=section.on_violation,
     )
     is_first = seat is None or (seat.worker == 0 and not seat.is_late)
     if is_first and is_open_to_strangers(section, server.host):

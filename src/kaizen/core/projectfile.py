@@ -17,6 +17,7 @@ import msgspec
 
 from kaizen.core import alerting, serving
 from kaizen.core.alerting import AlertsSection, ChannelSection, RouteSection
+from kaizen.core.checks import broken
 from kaizen.core.durations import duration, rate
 from kaizen.core.errors import ProjectError, nearest
 from kaizen.core.records import ColumnType, Task
@@ -70,6 +71,8 @@ class DataSection(_Section, frozen=True, kw_only=True):
     types: dict[str, ColumnType] = {}
     tables: dict[str, TableSection] = {}
     rules: dict[str, RuleSection] = {}
+    checks: dict[str, str] = {}  # by name: what must hold between the columns of a row (`core/checks.py`)
+    max_broken: float = 0.0  # share of rows that may break a declared rule of a row, and are left out then
     max_age: str | None = None  # freshness: the newest row may be this old
 
 
@@ -108,6 +111,8 @@ class MonitorSection(_Section, frozen=True, kw_only=True):
     mature_share: float | None = None  # of a day's labels, that makes it final before label_delay has passed
     segments: list[str] = []  # columns whose groups are each watched for performance
     fairness: list[str] = []  # columns whose groups should be treated alike
+    page_on_quality: bool = False  # whether bad rows wake somebody
+    quality_patience: str = "28d"  # so long what only differs from the first data counts as bad
 
 
 class ExperimentSection(_Section, frozen=True, kw_only=True):
@@ -303,6 +308,7 @@ def _check(file: ProjectFile, where: str) -> None:
         ("data.max_age", duration, file.data.max_age),
         ("monitor.max_false_pages", rate, file.monitor.max_false_pages),
         ("monitor.window", duration, file.monitor.window),
+        ("monitor.quality_patience", duration, file.monitor.quality_patience),
         ("loop.cooldown", duration, file.loop.cooldown),
         ("loop.budget", rate, file.loop.budget),
         ("learn.budget", search_budget, file.learn.budget),
@@ -324,6 +330,12 @@ def _check(file: ProjectFile, where: str) -> None:
         )
     serving.check(file.serve, where)
     alerting.check(file.alerts, where)
+    for name, text in file.data.checks.items():
+        broken(text, None, where=f"{where}: data.checks.{name}")
+    if not 0 <= file.data.max_broken < 1:
+        raise ProjectError(
+            f"a share lies between 0 and 1 (value {file.data.max_broken})", where=f"{where}: data.max_broken"
+        )
     if not 0 < file.experiment.alpha < 0.5:
         raise ProjectError(
             f"alpha lies between 0 and 0.5 (value {file.experiment.alpha})", where=f"{where}: experiment.alpha"

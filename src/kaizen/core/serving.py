@@ -60,6 +60,7 @@ class ServeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     deadline: str = "1s"  # of requests that do not say; 0s: none
     max_body: str = "64MiB"
     rate_limit: str | None = None  # of one client
+    on_violation: Literal["count", "refuse"] = "count"  # what happens to a row that breaks a declared rule
     auth: AuthSection = AuthSection()
     tls: TlsSection = TlsSection()
     log: LogSection = LogSection()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -100,11 +101,18 @@ def freeze_frame(
 
 def load_dataset(dataset: Dataset, blobs: Blobs) -> Frame:
     """Return the rows of a dataset, as they were frozen."""
+    with opened(dataset, blobs) as sql:
+        return load(sql, "rows", dataset.columns)
+
+
+@contextmanager
+def opened(dataset: Dataset, blobs: Blobs) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection on which `rows` are those of a dataset; `DataError` if they cannot be read."""
     sql = duckdb.connect(":memory:")
     sql.execute("SET TimeZone = 'UTC'")
-    path = literal(str(blobs.path(dataset.blob)))
     try:
-        return load(sql, f"SELECT * FROM read_parquet({path})", dataset.columns)
+        sql.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({literal(str(blobs.path(dataset.blob)))})")
+        yield sql
     except duckdb.Error as err:
         raise DataError(f"the rows of dataset {dataset.id} cannot be read: {err}", where=dataset.blob) from err
     finally:

@@ -1,8 +1,8 @@
-"""Check a table against its rules, in one SQL statement.
+"""Check a table against its rules, in one SQL statement, and one for the days of its rows.
 
 Missing columns, values that their type cannot read and broken declarations ``fail``; what only differs from the
-reference is to ``watch``. Rows out of the order of time are reported and harm nothing here: a batch is split and
-joined by its times, not by its order.
+reference is to ``watch``. Rows out of the order of time, and late ones, are reported and harm nothing here: a batch is
+split and joined by its times, not by its order.
 """
 
 from __future__ import annotations
@@ -17,17 +17,23 @@ import msgspec
 from kaizen.core.clock import from_us, to_us
 from kaizen.core.errors import DataError
 from kaizen.core.records import Column
+from kaizen.core.rules import Bounds, Rule, Rules, columns_of
+from kaizen.data.check_sql import broken_sql
 from kaizen.data.columns import kind_of, literal, quoted, stored_types, value_of
-from kaizen.data.rules import Rule, Rules, infer, lower, upper
+from kaizen.data.rules import infer, lower, upper
 
 __all__ = ["Rule", "Rules", "Violation", "check", "infer", "refuse"]
+
+
+_DAY_US = 86_400_000_000
+_FULL_DAY = 0.05  # of the usual day's rows: with fewer at an end of the table, a day is not one of its own
 
 
 class Violation(msgspec.Struct, frozen=True):
     """A rule that does not hold."""
 
-    column: str  # empty: the table
-    rule: str  # rows, present, type, range, extreme, missing, categories, unique, order, freshness, target
+    column: str  # of a check its name; empty: the table
+    rule: str  # rows, present, new, type, range, extreme, missing, categories, unique, order, late, freshness, check, …
     expected: str
     found: str
     rows: int  # how many break it
@@ -43,7 +49,26 @@ def check(sql: duckdb.DuckDBPyConnection, view: str, rules: Rules, *, at: dateti
     if not found["rows"]:
         return [_violation("", "rows", "at least one row", "none", 0, "The table has no rows.", fail=True)]
     violations = [violation for rule in rules.columns for violation in _of_column(rule, rules, found, stored)]
+    violations += _of_checks(rules, found)
+    violations = [_tolerated(violation, rules, found["rows"]) for violation in violations]
+    violations += _new(rules, found, stored)
+    if rules.time in stored:
+        violations += _late(sql, view, rules, stored)
     return violations + list(_of_time(rules, found, at))
+
+
+def broken(sql: duckdb.DuckDBPyConnection, view: str, rules: Rules) -> str:
+    """Return the SQL predicate of the rows that break a declared range, declared categories or a check."""
+    stored = stored_types(sql, f"SELECT * FROM {quoted(view)}")
+    places = {rule.column: _value(rule, stored[rule.column]) for rule in rules.columns if rule.column in stored}
+    parts = ["false"]
+    for rule in rules.columns:
+        if rule.column in places and "range" in rule.declared:
+            parts.append(f"coalesce({_beyond(places[rule.column], rule.near)}, false)")
+        if rule.column in places and "categories" in rule.declared:
+            parts.append(_unknown(places[rule.column], rule))
+    checks = [check for check in rules.checks if places.keys() >= columns_of(check)]
+    return " OR ".join([*parts, *(broken_sql(rules.broken(check), places) for check in checks)])
 
 
 def refuse(violations: list[Violation], *, where: str = "") -> None:
@@ -71,6 +96,14 @@ def _measured(
         if rule.column == rules.time:
             picked.append(f"lag(v{index}) OVER () AS earlier")
             figures |= {"newest": f"max(v{index})", "late": f"count(*) FILTER (v{index} < earlier)"}
+    places = {rule.column: f"v{index}" for index, rule in enumerate(rules.columns) if rule in present}
+    for index, check in enumerate(rules.checks):
+        condition = rules.broken(check)
+        if places.keys() >= columns_of(check):
+            broken = broken_sql(condition, places)
+            row = ", ".join(f"{literal(name)}: {places[name]}" for name in sorted(columns_of(check)))
+            figures[f"check{index}"] = f"count(*) FILTER ({broken})"
+            figures[f"row{index}"] = f"any_value({{{row}}}) FILTER ({broken})"
     asked = ", ".join(f"{figure} AS {quoted(name)}" for name, figure in figures.items())
     result = sql.execute(f"SELECT {asked} FROM (SELECT {', '.join(picked) or '1'} FROM {quoted(view)})")
     return dict(zip(figures, result.fetchall()[0], strict=True))
@@ -78,10 +111,16 @@ def _measured(
 
 def _picked(rule: Rule, stored: str, index: int) -> list[str]:
     """Return the column as its rule's type where it can be read as that, and as text where that may fail."""
-    name = quoted(rule.column)
+    picked = [f"{_value(rule, stored)} AS v{index}"]
+    if not _is_readable(rule, stored):
+        picked.append(f"nullif(CAST({quoted(rule.column)} AS VARCHAR), '') AS raw{index}")
+    return picked
+
+
+def _value(rule: Rule, stored: str) -> str:
     if _is_readable(rule, stored):
-        return [f"{value_of(Column(rule.column, rule.type), stored)} AS v{index}"]
-    return [f"{_tried(rule, stored, name)} AS v{index}", f"nullif(CAST({name} AS VARCHAR), '') AS raw{index}"]
+        return value_of(Column(rule.column, rule.type), stored)
+    return _tried(rule, stored, quoted(rule.column))
 
 
 def _is_readable(rule: Rule, stored: str) -> bool:
@@ -108,21 +147,25 @@ def _asked(rule: Rule, index: int, stored: str) -> dict[str, str]:
         asked |= {"raw": f"count({raw})", "odd": f"min({raw}) FILTER ({v} IS NULL)"}
     if rule.type == "number":
         asked |= {"min": f"min({v})", "max": f"max({v})"}
-        asked["outside"] = f"count(*) FILTER ({_beyond(v, rule.low, rule.high)})"
-        asked["far"] = f"count(*) FILTER ({_beyond(v, rule.far_low, rule.far_high)})"
+        asked["outside"] = f"count(*) FILTER ({_beyond(v, rule.near)})"
+        asked["far"] = f"count(*) FILTER ({_beyond(v, rule.far)})"
     if rule.categories is not None:
-        # Casting to an enumeration looks a value up by hash; NOT IN would compare it with every known one.
-        known = f"ENUM({', '.join(map(literal, dict.fromkeys(rule.categories)))})" if rule.categories else "DATE"
-        unknown = f"{v} IS NOT NULL AND TRY_CAST({v} AS {known}) IS NULL"
+        unknown = _unknown(v, rule)
         asked |= {"unknown": f"count(*) FILTER ({unknown})", "example": f"min({v}) FILTER ({unknown})"}
     if rule.unique:
         asked["distinct"] = f"count(DISTINCT {v})"
     return asked
 
 
-def _beyond(v: str, low: float | None, high: float | None) -> str:
-    parts = [f"{v} < {low!r}" for _ in (1,) if low is not None] + [f"{v} > {high!r}" for _ in (1,) if high is not None]
-    return " OR ".join(parts) or "false"
+def _unknown(v: str, rule: Rule) -> str:
+    # Casting to an enumeration looks a value up by hash; NOT IN would compare it with every known one.
+    known = f"ENUM({', '.join(map(literal, dict.fromkeys(rule.categories)))})" if rule.categories else "DATE"
+    return f"({v} IS NOT NULL AND TRY_CAST({v} AS {known}) IS NULL)"
+
+
+def _beyond(v: str, bounds: Bounds) -> str:
+    sides = [f"{v} {sign} {bound!r}" for sign, bound in zip("<>", bounds, strict=True) if bound is not None]
+    return " OR ".join(sides) or "false"
 
 
 def _of_column(rule: Rule, rules: Rules, found: Mapping[str, Any], stored: Mapping[str, str]) -> Iterator[Violation]:
@@ -173,11 +216,11 @@ def _range(rule: Rule, figures: Mapping[str, Any]) -> Iterator[Violation]:
     seen = f"{figures['min']:g} to {figures['max']:g}"
     outside, count = figures["outside"], figures["count"]
     if "range" in rule.declared or lower(outside, count) > rule.max_outside:
-        allowed = _allowed(rule.low, rule.high)
+        allowed = _allowed(rule.near)
         says = f"{outside} values of {rule.column!r} {_beyond_in_words(rule)}; they reach from {seen}."
         yield _violation(rule.column, "range", allowed, seen, outside, says, rule)
     elif figures["far"]:
-        allowed = _allowed(rule.far_low, rule.far_high)
+        allowed = _allowed(rule.far)
         says = f"{figures['far']} values of {rule.column!r} are absurd beside the reference; they reach from {seen}."
         yield _violation(rule.column, "extreme", allowed, seen, figures["far"], says, rule)
 
@@ -191,6 +234,58 @@ def _categories(rule: Rule, figures: Mapping[str, Any]) -> Iterator[Violation]:
         says = f"{share:.1%} of {rule.column!r} are values that are not known, such as {figures['example']!r}."
         expected = f"at most {rule.max_unknown:.1%} other than the {len(rule.categories or ())} known"
         yield _violation(rule.column, "categories", expected, repr(figures["example"]), unknown, says, rule)
+
+
+def _of_checks(rules: Rules, found: Mapping[str, Any]) -> Iterator[Violation]:
+    types = {rule.column: rule.type for rule in rules.columns}
+    for index, check in enumerate(rules.checks):
+        broken = found.get(f"check{index}")
+        if not broken:
+            continue
+        row = found[f"row{index}"]
+        shown = ", ".join(f"{name} {_plain(value, types[name])}" for name, value in row.items())
+        says = f"The check {check.name!r} ({check.text}) does not hold for {broken} rows, such as {shown}."
+        yield _violation(check.name, "check", check.text, shown, broken, says, fail=True)
+
+
+def _plain(value: Any, type_: str) -> str:
+    if value is None:
+        return "missing"
+    return from_us(value).isoformat() if type_ == "time" else repr(value) if isinstance(value, str) else f"{value:.15g}"
+
+
+def _tolerated(violation: Violation, rules: Rules, rows: int) -> Violation:
+    """Return what is broken by so few rows that they may be left out as something to watch."""
+    if violation.rule not in ("range", "categories", "check") or violation.rows > rules.max_broken * rows:
+        return violation
+    says = f"{violation.says} They are left out of what is learned from."
+    return msgspec.structs.replace(violation, verdict="watch", says=says) if violation.verdict == "fail" else violation
+
+
+def _new(rules: Rules, found: Mapping[str, Any], stored: Mapping[str, str]) -> Iterator[Violation]:
+    known = {rule.column for rule in rules.columns} | set(rules.ignored)
+    for name in sorted(stored.keys() - known):
+        says = f"Column {name!r} is new: the reference lacks it."
+        yield _violation(name, "new", "no such column", stored[name], found["rows"], says)
+
+
+def _late(sql: duckdb.DuckDBPyConnection, view: str, rules: Rules, stored: Mapping[str, str]) -> Iterator[Violation]:
+    """Yield how many rows lie before or after the days that hold the others: late events, which are no error."""
+    rule = next(rule for rule in rules.columns if rule.column == rules.time)
+    (picked, *_) = _picked(rule, stored[rule.column], 0)
+    day = f"(v0 - ((v0 % {_DAY_US}) + {_DAY_US}) % {_DAY_US}) // {_DAY_US}"
+    query = f"SELECT {day} AS day, count(*) FROM (SELECT {picked} FROM {quoted(view)}) WHERE v0 IS NOT NULL"
+    days = sql.execute(f"{query} GROUP BY day ORDER BY day").fetchall()
+    counts = sorted(count for _, count in days)
+    if not counts:
+        return
+    usual = counts[len(counts) // 2] * _FULL_DAY
+    full = [day for day, count in days if count >= usual]
+    late = sum(count for day, count in days if not full[0] <= day <= full[-1])
+    if late:
+        first, last = (from_us(day * _DAY_US).date().isoformat() for day in (full[0], full[-1]))
+        says = f"{late} rows lie outside {first} to {last}, the days of the others: late events, which are no error."
+        yield _violation(rule.column, "late", f"{first} to {last}", f"{late} rows", late, says)
 
 
 def _of_time(rules: Rules, found: Mapping[str, Any], at: datetime | None) -> Iterator[Violation]:
@@ -226,16 +321,18 @@ def _violation(
     return Violation(column, name, expected, found, int(rows), says, "fail" if failed else "watch")
 
 
-def _allowed(low: float | None, high: float | None) -> str:
+def _allowed(bounds: Bounds) -> str:
+    low, high = bounds
     if low is not None and high is not None:
         return f"{low:g} to {high:g}"
     return f"at least {low:g}" if low is not None else f"at most {high:g}"
 
 
 def _beyond_in_words(rule: Rule) -> str:
-    if rule.low is not None and rule.high is not None:
-        return f"lie outside {rule.low:g} to {rule.high:g}"
-    return f"are under {rule.low:g}" if rule.low is not None else f"are over {rule.high:g}"
+    low, high = rule.near
+    if low is not None and high is not None:
+        return f"lie outside {low:g} to {high:g}"
+    return f"are under {low:g}" if low is not None else f"are over {high:g}"
 
 
 def _age(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -21,8 +21,10 @@ from kaizen.graph.frame import Frame, concat, take
 from kaizen.learn.problem import Settings
 from kaizen.loop import history, policy
 from kaizen.loop.act import act, first
+from kaizen.loop.bad_data import LEFT_OUT, Sieve, spells
 from kaizen.loop.journal import Journal
 from kaizen.loop.material import Material, material
+from kaizen.loop.observe import rules_of
 from kaizen.loop.policy import Proposal
 from kaizen.loop.train import Trained, train
 from kaizen.stats.metrics import HIGHER_IS_BETTER, SCORES
@@ -69,7 +71,8 @@ def _make(project: Project, journal: Journal, asked: Decision, note: Note) -> De
     settings = Settings(champion.algorithm, dict(champion.params))
     note(f"retraining {settings.algorithm} on {len(rows.problem.target):,} rows")
     trained = train(project, journal, rows, settings)
-    return enter(project, journal, trained, rows, key=asked.id, by="loop", follows=(asked.id,))
+    left_out = [f for f in project.records.find(Finding, where={"question": LEFT_OUT}) if asked.id in f.parents]
+    return enter(project, journal, trained, rows, key=asked.id, by="loop", follows=(asked.id,), about=left_out)
 
 
 def _act(project: Project, proposal: Proposal, made: list[Record], asked: str) -> Judged:
@@ -98,10 +101,17 @@ def enter(
     key: str,
     by: str,
     follows: tuple[str, ...] = (),
+    about: Sequence[Finding] = (),
 ) -> Decision:
-    """Judge a bundle at the gates and act: the first becomes champion, a later one goes to shadow or is dropped."""
+    """Judge a bundle at the gates and act: the first becomes champion, a later one goes to shadow or is dropped.
+
+    `about` are findings on the rows that it was trained on: the decision names them.
+    """
     judged = journal.step(
-        "judge", (key, trained.bundle), lambda made: _judge(project, trained, rows, made, key, by, follows), Judged
+        "judge",
+        (key, trained.bundle),
+        lambda made: _judge(project, trained, rows, made, key, by, follows, about),
+        Judged,
     )
     return project.records.get(Decision, judged.decision)
 
@@ -114,11 +124,17 @@ def _judge(
     key: str,
     by: str,
     follows: tuple[str, ...],
+    about: Sequence[Finding],
 ) -> Judged:
     endpoint = project.endpoint()
     findings = _gates(project, trained, rows, endpoint, key)
     made.extend(findings)
     proposal = _proposal(endpoint, trained, findings)
+    proposal = msgspec.structs.replace(
+        proposal,
+        reason=" ".join([proposal.reason, *(f"({finding.says.rstrip('.')})" for finding in about)]),
+        findings=(*proposal.findings, *(finding.id for finding in about)),
+    )
     records = act(project, proposal, endpoint, by=by, key=f"judge {key}", follows=follows)
     made.extend(records)
     return Judged(records[0].id)
@@ -204,7 +220,7 @@ def _gate(project: Project, gate: Gate, run: Run, theirs: float | None, key: str
 
 
 def _dataset(project: Project, asked: Decision, made: list[Record]) -> str:
-    """Freeze what may be learned from at the time of a decision: the first dataset, and mature logged rows."""
+    """Freeze what may be learned from at the time of a decision: the first dataset, and good mature logged rows."""
     now = asked.at
     base = _first_dataset(project)
     columns = _columns(project, base)
@@ -212,9 +228,14 @@ def _dataset(project: Project, asked: Decision, made: list[Record]) -> str:
     frames[0] = {column.name: frames[0][column.name] for column in columns}
     mature = now - duration(project.file.data.label_delay)
     known = history.labels(project.log, known_by=now)
+    champion = _endpoint(project).champion.bundle
+    sieve = Sieve(rules_of(project, champion), spells(project), project.file.data.time_zone)
     for answered in history.champions(project.log, end=mature):
-        frame = _learnable(history.in_event_order(answered), known, columns, base)
-        frames.append(frame)
+        labelled = _labelled(history.in_event_order(answered), known)
+        good = history.select(labelled, np.flatnonzero(sieve.good(labelled)))
+        frames.append(_learnable(good, known, columns, base))
+    left_out = sieve.finding(project, now, asked.id)
+    made.extend([] if left_out is None else [left_out])
     rows = _by_time(concat(frames), base.time)
     dataset = snapshot.freeze_frame(
         rows, columns, file=project.file, blobs=project.blobs, at=now, by="loop", parents=(base.id,)
@@ -223,8 +244,12 @@ def _dataset(project: Project, asked: Decision, made: list[Record]) -> str:
     return dataset.id
 
 
+def _labelled(answered: history.Answers, known: dict[str, float]) -> history.Answers:
+    return history.select(answered, np.flatnonzero(~np.isnan(history.targets(answered.ids, known))))
+
+
 def _learnable(answered: history.Answers, known: dict[str, float], columns: tuple[Column, ...], base: Dataset) -> Frame:
-    """Return the logged rows whose label is known, with the dataset's columns."""
+    """Return logged rows with the dataset's columns."""
     target = history.targets(answered.ids, known)
     frame = {**answered.frame, base.target: target}
     if base.time is not None:
@@ -236,8 +261,7 @@ def _learnable(answered: history.Answers, known: dict[str, float], columns: tupl
             where="retraining",
             fix="kaizen learn, which reads the source; what [serve.log] hides cannot be learned from",
         )
-    kept = np.flatnonzero(~np.isnan(target))
-    return take({column.name: frame[column.name] for column in columns}, kept)
+    return {column.name: frame[column.name] for column in columns}
 
 
 def _by_time(frame: Frame, time: str | None) -> Frame:

@@ -32,6 +32,7 @@ from kaizen.loop import candidate, policy, tell, triggers
 from kaizen.loop.act import act
 from kaizen.loop.journal import Journal
 from kaizen.loop.observe import Observed, State, observe
+from kaizen.monitor.settings import settings_of
 from kaizen.stats.blocks import day_blocks
 
 
@@ -72,7 +73,7 @@ def _turn(project: Project, day: int, made: list[Record]) -> Turn:
     assert endpoint is not None, "a turn needs an endpoint; the caller looks"
     before = last_turn(project)
     observed = observe(project, endpoint, day, before.state if before else State())
-    situation, state = _situation(project, endpoint, observed)
+    situation, state = _situation(project, endpoint, observed, day)
     made.extend(observed.findings)
     decisions: list[Decision] = []
     current = endpoint
@@ -94,9 +95,11 @@ def _turn(project: Project, day: int, made: list[Record]) -> Turn:
     )
 
 
-def _situation(project: Project, endpoint: Endpoint, observed: Observed) -> tuple[policy.Situation, State]:
+def _situation(project: Project, endpoint: Endpoint, observed: Observed, day: int) -> tuple[policy.Situation, State]:
     section, state = project.file.loop, observed.state
     requests = triggers.standing(state.requests, observed.findings, section)
+    window_days = settings_of(project.file.monitor).window_days
+    held = triggers.hold(requests, state.watch.quality.spells, day=day, window_days=window_days)
     decisions = tuple(project.records.find(Decision, where={"endpoint": endpoint.name}))
     trained = [decision.at for decision in decisions if decision.action == "retrain"]
     fired = triggers.fired(
@@ -105,8 +108,10 @@ def _situation(project: Project, endpoint: Endpoint, observed: Observed) -> tupl
         now=project.clock.now(),
         last_training=trained[-1] if trained else decisions[0].at,
         new_rows=state.new_rows,
+        held=held,
     )
     kinds = tuple(each.kind for each in fired)
+    kinds_held = tuple(f"held {kind}" for kind in dict.fromkeys(request.trigger for request in held))
     situation = policy.Situation(
         now=project.clock.now(),
         endpoint=endpoint,
@@ -114,8 +119,10 @@ def _situation(project: Project, endpoint: Endpoint, observed: Observed) -> tupl
         fired=fired,
         newly_fired=not set(kinds) <= set(state.asked),
         decisions=decisions,
+        held=triggers.held(held),
+        newly_held=not set(kinds_held) <= set(state.asked),
     )
-    return situation, msgspec.structs.replace(state, requests=requests, asked=kinds)
+    return situation, msgspec.structs.replace(state, requests=requests, asked=(*kinds, *kinds_held))
 
 
 def last_turn(project: Project) -> Turn | None:

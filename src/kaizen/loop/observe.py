@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from kaizen.bundle import keys, load, manifest
 from kaizen.core.durations import duration
 from kaizen.core.project import Project
-from kaizen.core.records import Arm, Bundle, Endpoint, Finding
+from kaizen.core.records import Arm, Bundle, Column, Endpoint, Finding
+from kaizen.core.rules import Rules
 from kaizen.experiment.compare import Comparison, compare, pair
 from kaizen.graph.frame import take
 from kaizen.loop import history, labelled
@@ -104,11 +105,13 @@ def _watched(
         return before, []
     is_new = before.watched != champion
     mature = [] if is_new and before.watched is not None else mature
-    state = WatchState.fresh(before.watch.incidents) if is_new else before.watch
+    state = WatchState.fresh(before.watch.incidents, before.watch.quality) if is_new else before.watch
     zone = project.file.data.time_zone
     start, end = day_start(day, zone), day_start(day + 1, zone)
     groups = [history.in_event_order(g) for g in history.champions(project.log, start, end) if g.bundle == champion]
-    read = {column.name for column in project.records.get(Bundle, champion).inputs}
+    signature = project.records.get(Bundle, champion).inputs
+    read = {column.name for column in signature}
+    log = project.file.serve.log
     block = Block(
         day=day,
         start=start,
@@ -117,6 +120,10 @@ def _watched(
         outputs=groups[0].outputs if groups else None,
         times=groups[0].at if groups else None,
         hidden=frozenset(read - set(groups[0].frame)) if groups else frozenset(),
+        rules=rules_of(project, champion),
+        signature=signature,
+        logged=_logged(groups[0].columns, endpoint, project) if groups else None,
+        masked=frozenset((*log.hash, *log.drop)),
         matured=[(each.day, each.losses) for each in mature],
     )
     settings = _shared(settings_of(project.file.monitor), reference)
@@ -283,11 +290,27 @@ def _said(who: str, found: Comparison) -> str:
 
 def reference_of(project: Project, bundle: str) -> Reference | None:
     """Return what a bundle's monitors compare with, if it carries that."""
+    data = _file(project, bundle, manifest.REFERENCE)
+    return None if data is None else msgspec.json.decode(data, type=Reference)
+
+
+def rules_of(project: Project, bundle: str) -> Rules | None:
+    """Return what must hold for a row, by a bundle; None of one that was made before bundles had rules."""
+    data = _file(project, bundle, manifest.RULES)
+    return None if data is None else msgspec.json.decode(data, type=Rules)
+
+
+def _file(project: Project, bundle: str, path: str) -> bytes | None:
     record = project.records.get(Bundle, bundle)
-    blob = next((file.blob for file in record.files if file.path == manifest.REFERENCE), None)
-    if blob is None:
-        return None
-    return msgspec.json.decode(project.blobs.path(blob).read_bytes(), type=Reference)
+    blob = next((file.blob for file in record.files if file.path == path), None)
+    return None if blob is None else project.blobs.path(blob).read_bytes()
+
+
+def _logged(columns: tuple[Column, ...], endpoint: Endpoint, project: Project) -> tuple[Column, ...]:
+    """Return the columns of the log without those that are there for another arm."""
+    inputs = {arm: {column.name for column in project.records.get(Bundle, arm.bundle).inputs} for arm in endpoint.arms}
+    own, theirs = inputs[endpoint.champion], set().union(*inputs.values())
+    return tuple(column for column in columns if column.name in own or column.name not in theirs)
 
 
 def _stamp(project: Project, bundle: str, key: str) -> Stamper:

@@ -158,7 +158,7 @@ def frozen(project: Project) -> Dataset:
 
 
 def take_in(project: Project) -> Taken:
-    """Freeze the source's rows, validated; rows without a target are left out, and counted in a warning.
+    """Freeze the source's rows, validated; those left out, without a target or broken, are counted in a warning.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def take_in(project: Project) -> Taken:
         validate.refuse(broken, where=file.data.source)
         dataset = snapshot.freeze(
             sql,
-            f"SELECT * FROM rows WHERE {target.sql} IS NOT NULL",
+            f"SELECT * FROM rows WHERE {target.sql} IS NOT NULL AND NOT ({validate.broken(sql, 'rows', rules)})",
             columns=[column for column in columns if column.name not in file.data.ignore],
             file=file,
             blobs=project.blobs,

@@ -6,7 +6,7 @@ In this order, so that users are protected before anything is tried on them:
 2. promote      the challenger in shadow proves better than the champion
 3. stop         a shadow proves worse, or its time is up without proof
 4. retrain      a trigger fired, nobody is being tried, and cool-down and budget allow it
-5. hold         a trigger fired and one of these does not; said once per trigger, not once per day
+5. hold         a trigger fired and one of these does not, or bad data explains it; said once per trigger, not per day
 """
 
 from __future__ import annotations
@@ -37,6 +37,13 @@ class Fired(msgspec.Struct, frozen=True):
     findings: tuple[str, ...] = ()
 
 
+class Held(msgspec.Struct, frozen=True):
+    """A trigger that does not count, and why: what made it fire are bad data."""
+
+    fired: Fired
+    why: str
+
+
 class Situation(msgspec.Struct, frozen=True):
     """All that the policy looks at."""
 
@@ -46,6 +53,8 @@ class Situation(msgspec.Struct, frozen=True):
     fired: tuple[Fired, ...]
     newly_fired: bool  # is one of these new today?
     decisions: tuple[Decision, ...]  # of this endpoint, oldest first
+    held: tuple[Held, ...] = ()
+    newly_held: bool = False
 
 
 class Proposal(msgspec.Struct, frozen=True):
@@ -128,7 +137,7 @@ def _promotion(situation: Situation, forward: Compared, file: ProjectFile) -> Pr
 
 def _retraining(situation: Situation, file: ProjectFile, *, changed: bool) -> Proposal | None:
     if not situation.fired:
-        return None
+        return _held(situation) if situation.newly_held else None
     why = ", ".join(fired.says for fired in situation.fired)
     findings = tuple(dict.fromkeys(finding for fired in situation.fired for finding in fired.findings))
     obstacle = _obstacle(situation, file, changed=changed)
@@ -137,6 +146,13 @@ def _retraining(situation: Situation, file: ProjectFile, *, changed: bool) -> Pr
     if situation.newly_fired:
         return Proposal("hold", f"asked for by {why}, but {obstacle}", findings)
     return None
+
+
+def _held(situation: Situation) -> Proposal:
+    asked = ", ".join(held.fired.says for held in situation.held)
+    why = "; ".join(dict.fromkeys(held.why for held in situation.held))
+    findings = tuple(finding for held in situation.held for finding in held.fired.findings)
+    return Proposal("hold", f"asked for by {asked}, but {why}", findings)
 
 
 def _obstacle(situation: Situation, file: ProjectFile, *, changed: bool) -> str | None:

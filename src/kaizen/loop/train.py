@@ -13,6 +13,9 @@ from kaizen.core.ids import content_id, derived
 from kaizen.core.ports import Framework
 from kaizen.core.project import Project
 from kaizen.core.records import Bundle, FeatureSet, Record, Run
+from kaizen.core.rules import Rules
+from kaizen.data import profile, snapshot
+from kaizen.data.rules import infer
 from kaizen.features import fit as features
 from kaizen.graph.frame import take
 from kaizen.graph.join import chain
@@ -24,6 +27,7 @@ from kaizen.learn.search import Trial
 from kaizen.loop.journal import Journal
 from kaizen.loop.material import Material
 from kaizen.monitor import reference
+from kaizen.monitor.day_rules import by_day
 from kaizen.monitor.facets import with_facets
 
 
@@ -161,6 +165,7 @@ def _packed(project: Project, rows: Material, outcome: Outcome, framework: Frame
         certificate=certify.certify(graph, rows.inputs, own, trained),
         environment=environment(project.folder),
         reference=msgspec.json.encode(_reference(rows, outcome)),
+        rules=_rules(project, rows),
         examples=pack.examples_of(rows.inputs, own),
         seen=pack.seen_of(rows.inputs, rows.frame),
     )
@@ -176,6 +181,14 @@ def _packed(project: Project, rows: Material, outcome: Outcome, framework: Frame
         run=run.id,
         parents=(run.id,),
     )
+
+
+def _rules(project: Project, rows: Material) -> Rules:
+    """Return what must hold for a request and a day, by the rows that the model was fitted on and what is declared."""
+    with snapshot.opened(rows.dataset, project.blobs) as sql:
+        found = profile.profile(sql, "rows", rows.dataset.columns)
+    frame = {column.name: rows.frame[column.name] for column in rows.inputs}
+    return by_day(infer(found, project.file).of(rows.inputs), frame, rows.problem.blocks)
 
 
 def _reference(rows: Material, outcome: Outcome) -> reference.Reference:

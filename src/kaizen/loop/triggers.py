@@ -5,14 +5,16 @@ A request is remembered until a retraining answers it or its cause goes away; it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
 from kaizen.core.projectfile import LoopSection, Trigger, trigger
 from kaizen.core.records import Finding
-from kaizen.loop.policy import Fired
+from kaizen.loop.bad_data import explains, said
+from kaizen.loop.policy import Fired, Held
+from kaizen.monitor.spells import Spell
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -45,16 +47,34 @@ def fired(
     now: datetime,
     last_training: datetime,
     new_rows: int,
+    held: Collection[Request] = (),
 ) -> tuple[Fired, ...]:
-    """Return what asks now: the standing requests by kind, then calendar and rows."""
+    """Return what asks now: the standing requests by kind, less those that are held, then calendar and rows."""
     found = []
     for wanted in map(trigger, section.retrain_on):
-        asking = [request for request in requests if request.trigger == wanted.kind]
+        asking = [request for request in requests if request.trigger == wanted.kind and request not in held]
         if asking:
             findings = tuple(request.finding for request in asking if request.finding)
             found.append(Fired(wanted.kind, _named(wanted.kind, asking), findings))
         elif _is_due(wanted, now=now, last_training=last_training, new_rows=new_rows):
             found.append(Fired(wanted.kind, _said(wanted)))
+    return tuple(found)
+
+
+def hold(requests: Sequence[Request], spells: Sequence[Spell], *, day: int, window_days: int) -> dict[Request, Spell]:
+    """Return the requests that bad data explains, with the days on which it was bad."""
+    near = ((r, explains(spells, r.trigger, r.subject, day=day, window_days=window_days)) for r in requests)
+    return {request: spell for request, spell in near if spell is not None}
+
+
+def held(requests: Mapping[Request, Spell]) -> tuple[Held, ...]:
+    """Return what would ask if its data were good, by kind."""
+    found = []
+    for kind in dict.fromkeys(request.trigger for request in requests):
+        asking = [request for request in requests if request.trigger == kind]
+        findings = tuple(request.finding for request in asking if request.finding)
+        why = ", ".join(dict.fromkeys(said(requests[request]) for request in asking))
+        found.append(Held(Fired(kind, _named(kind, asking), findings), why))
     return tuple(found)
 
 

@@ -1,7 +1,8 @@
 """One event day at a time: what the monitors make of it. Pure: no clock, no chance, no store.
 
 Block (a day of inputs and answers, and the days whose labels are now known)
-  ├─ counts ─► streams, windows ─► drift, quality
+  ├─ rows ─► quality
+  ├─ counts ─► streams, windows ─► drift
   └─ losses ─► performance
                                └─► Findings, and the state for the next day
 """
@@ -16,7 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kaizen.core.records import Finding
+from kaizen.core.records import Column, Finding
+from kaizen.core.rules import Rules
 from kaizen.graph.frame import Frame, rows_of
 from kaizen.monitor import inputs, performance, quality
 from kaizen.monitor.inputs import Inputs
@@ -24,7 +26,8 @@ from kaizen.monitor.paging import Incident, Stamp
 from kaizen.monitor.performance import PerformanceState
 from kaizen.monitor.reference import Reference, count
 from kaizen.monitor.settings import MonitorSettings
-from kaizen.monitor.window import Day, window_of
+from kaizen.monitor.spells import QualityState, Rows
+from kaizen.monitor.window import Day
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,12 @@ class Block:
         The rows' own times, microseconds since 1970, shape (rows,).
     hidden
         Inputs that the log does not carry, so that they cannot be watched.
+    rules
+        What must hold for a row, by the champion's bundle; None: what its reference says.
+    signature, logged
+        The columns that the champion reads, and those that the log carries; None: not known.
+    masked
+        Columns that the log is told not to carry as they are.
     matured
         Days whose labels are all known since the last block, each with the losses of its rows, in order of time.
     """
@@ -56,6 +65,10 @@ class Block:
     outputs: NDArray[np.float64] | None
     times: NDArray[np.int64] | None = None
     hidden: frozenset[str] = frozenset()
+    rules: Rules | None = None
+    signature: tuple[Column, ...] | None = None
+    logged: tuple[Column, ...] | None = None
+    masked: frozenset[str] = frozenset()
     matured: Sequence[tuple[int, NDArray[np.float64]]] = field(default=())
 
 
@@ -65,16 +78,17 @@ class WatchState(msgspec.Struct, frozen=True):
     inputs: Inputs = Inputs()
     performance: PerformanceState = PerformanceState()
     incidents: tuple[Incident, ...] = ()
+    quality: QualityState = QualityState()
 
     @classmethod
-    def fresh(cls, incidents: Sequence[Incident] = ()) -> WatchState:
+    def fresh(cls, incidents: Sequence[Incident] = (), quality: QualityState | None = None) -> WatchState:
         """Return the state to start with.
 
         When the champion changes, give the new one's reference a fresh state and hand it the open incidents of the
         old: a person who was paged is told when it is over, measured against the new reference, and is not paged a
         second time for what goes on.
         """
-        return cls(incidents=tuple(incidents))
+        return cls(incidents=tuple(incidents), quality=QualityState() if quality is None else quality.heir())
 
 
 def observe(
@@ -83,26 +97,28 @@ def observe(
     """Return the state after this day, and what there is to say about it.
 
     Days come in order; days without rows may be left out. Most days say nothing: a change is said on the day that its
-    evidence suffices, a full window says one sentence on drift and one on quality, a week of matured days one on
-    performance, and a page or its end is said at once.
+    evidence suffices, a full window says one sentence on drift, a week one on quality and, of matured days, one on
+    performance; a page or its end is said at once.
     """
-    seen, progress, incidents = state.inputs, state.performance, state.incidents
-    findings: list[Finding] = []
     rows = rows_of(block.frame) if block.outputs is None else len(block.outputs)
+    of_rows, findings, incidents = quality.assess_day(
+        block.rules,
+        reference,
+        state.quality,
+        _rows(block, rows),
+        state.incidents,
+        settings=settings.quality,
+        stamp=stamp,
+    )
+    seen, progress = state.inputs, state.performance
     if rows:
         day = _counted(reference, block, rows)
-        before = seen.summed_up
-        seen, findings, incidents = inputs.observe(reference, seen, day, incidents, settings, stamp=stamp)
-        due = [each for each in seen.days if (before or 0) < each.number <= (seen.summed_up or 0)]
-        if due and before != seen.summed_up:
-            more, incidents = quality.assess(reference, window_of(due), incidents, stamp=stamp)
-            findings += more
-    loss = reference.loss
-    if loss is None:
-        return WatchState(seen, progress, incidents), findings
-    for number, losses in block.matured:
+        seen, more, incidents = inputs.observe(reference, seen, day, incidents, settings, stamp=stamp)
+        findings += more
+    for number, losses in block.matured if reference.loss is not None else ():
+        assert reference.loss is not None
         progress, more, incidents = performance.mature(
-            loss,
+            reference.loss,
             progress,
             number,
             losses,
@@ -113,7 +129,20 @@ def observe(
             stamp=stamp,
         )
         findings += more
-    return WatchState(seen, progress, incidents), findings
+    return WatchState(seen, progress, incidents, of_rows), findings
+
+
+def _rows(block: Block, rows: int) -> Rows:
+    return Rows(
+        day=block.day,
+        start=block.start,
+        end=block.end,
+        frame=block.frame,
+        rows=rows,
+        expected=block.signature,
+        logged=block.logged,
+        hidden=block.masked,
+    )
 
 
 def _counted(reference: Reference, block: Block, rows: int) -> Day:

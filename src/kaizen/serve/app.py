@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import uvloop
 
@@ -90,6 +90,8 @@ class Server:
         Returns the model that a path holds, under a name: lets models be loaded by request. None: nobody may.
     predict_route, health_route
         Further paths that answer, chosen by the platform that runs this (Vertex AI).
+    on_violation
+        Whether a row that breaks a declared rule of its bundle is answered and counted, or refused.
 
     Examples
     --------
@@ -120,6 +122,7 @@ class Server:
         load_path: LoadPath | None = None,
         predict_route: str | None = None,
         health_route: str | None = None,
+        on_violation: Literal["count", "refuse"] = "count",
     ) -> None:
         self._seat = seat
         self.host = host
@@ -128,7 +131,7 @@ class Server:
         self._keeps_log = log is not None
         self._log: Log = log or NoLog()
         self._clock = clock or SystemClock()
-        self.models = Models(self._clock, seat=seat)
+        self.models = Models(self._clock, seat=seat, refuses=on_violation == "refuse")
         for source in endpoints:
             self.models.add(source)
         self._durability = durability

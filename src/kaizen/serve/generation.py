@@ -17,6 +17,7 @@ from kaizen.serve.reader import Reader, union
 from kaizen.serve.router import Router
 from kaizen.serve.stages import Stages
 from kaizen.serve.told import told
+from kaizen.serve.violations import rowwatch
 
 _WARM_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)
 _WARM_S: Final = 0.05  # no larger batch is tried after this: a model may take seconds
@@ -121,6 +122,7 @@ class Generation:
         for arm in self.arms:
             arm.shadows = self.shadows
         self.matrix = self._matrix()
+        self.rowwatch = rowwatch(self.arms[0].model, self.reader)
         self.says = f'"endpoint":"{endpoint.name}","revision":{endpoint.revision}'
 
     @property

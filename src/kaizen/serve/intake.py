@@ -97,9 +97,10 @@ class Intake:
         table = read(request.body, generation.reader)
         try:
             inputs = chunks(generation.reader.read_carefully(table.rows))
+            decoder.admit(inputs)
         except RequestError as err:
             where = err.where.replace("rows", table.key, 1) if err.where.startswith("rows[") else err.where
-            raise RequestError(err.what, where=where, fix=err.fix) from err
+            raise RequestError(err.what, status=err.status, where=where, fix=err.fix) from err
         parameters = table.parameters
         call = Call(
             request,

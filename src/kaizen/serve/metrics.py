@@ -118,12 +118,22 @@ class Metrics:
             for arm in (*generation.arms, *generation.shadows):
                 scored.add_metric([name, arm.arm.role, arm.bundle.id], arm.rows)
         yield scored
+        yield self._violations()
         batches = cumulative(self._scoring.batches, 1.0)
         yield HistogramMetricFamily("kaizen_batch_rows", "Rows a batch.", batches, self._scoring.batch_rows)
         yield CounterMetricFamily("kaizen_labels", "Labels taken.", self._feedback.labels)
         yield from self._queue()
         yield CounterMetricFamily("kaizen_shadow_dropped_rows", "Not scored: too busy.", self._scoring.shadow_dropped)
         yield CounterMetricFamily("kaizen_shadow_failed_rows", "Shadow failures.", self._scoring.shadow_failed)
+
+    def _violations(self) -> Metric:
+        broken = CounterMetricFamily(
+            "kaizen_violations", "Rows that break a rule, since the revision.", labels=["endpoint", "column", "rule"]
+        )
+        for name, generation in self._generations():
+            for rule, rows in generation.rowwatch.totals() if generation.rowwatch is not None else ():
+                broken.add_metric([name, rule.name, rule.kind], rows)
+        return broken
 
     def _queue(self) -> Iterable[Metric]:
         batcher, held = self._scoring.batcher, self._scoring.held_rows

@@ -49,7 +49,9 @@ class EndpointSource:
 class Hosted:
     """One endpoint as this process serves it."""
 
-    def __init__(self, source: EndpointSource, clock: Clock, seat: Seat | None = None) -> None:
+    def __init__(
+        self, source: EndpointSource, clock: Clock, seat: Seat | None = None, *, refuses: bool = False
+    ) -> None:
         self.name = source.name
         self.swap = (
             Swap(source.endpoint, source.load, self._switch)
@@ -59,6 +61,7 @@ class Hosted:
         self._time = source.time
         self._unit = source.unit
         self._clock = clock
+        self._refuses = refuses
         self._current: tuple[Generation, RowDecoder] | None = None
 
     @property
@@ -78,7 +81,8 @@ class Hosted:
 
         One assignment, which is atomic: a request reads the generation once and keeps it to its end.
         """
-        self._current = (generation, RowDecoder(generation.reader, self._time, self._unit, self._clock))
+        gate = generation.rowwatch if self._refuses else None
+        self._current = (generation, RowDecoder(generation.reader, self._time, self._unit, self._clock, gate))
 
 
 class Models:
@@ -94,10 +98,13 @@ class Models:
         How often to look for new revisions.
     seat
         Of a worker that swaps together with others.
+    refuses
+        Whether rows that break a declared rule are refused.
     """
 
-    def __init__(self, clock: Clock, *, every_s: float = 0.1, seat: Seat | None = None) -> None:
+    def __init__(self, clock: Clock, *, every_s: float = 0.1, seat: Seat | None = None, refuses: bool = False) -> None:
         self._clock = clock
+        self._refuses = refuses
         self._seat = seat
         self._every_s = every_s
         self._hosted: dict[str, Hosted] = {}
@@ -140,7 +147,7 @@ class Models:
 
     def add(self, source: EndpointSource, then: Callable[[Hosted], None] | None = None) -> Hosted:
         """Take an endpoint; `then` is called in the thread once its first revision serves or has failed to."""
-        hosted = Hosted(source, self._clock, self._seat)
+        hosted = Hosted(source, self._clock, self._seat, refuses=self._refuses)
         self._hosted[source.name] = hosted
         if then is not None:
             self._fresh[hosted] = then
@@ -152,7 +159,7 @@ class Models:
 
         `then` is called in the thread that looks after swaps.
         """
-        hosted = Hosted(source, self._clock)
+        hosted = Hosted(source, self._clock, refuses=self._refuses)
 
         def take(hosted: Hosted) -> None:
             if hosted.generation is not None:

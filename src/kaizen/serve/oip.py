@@ -197,6 +197,7 @@ def call_of(
     """
     _refuse(asked.parameters)
     inputs = _inputs(generation, asked.inputs, data)
+    decoder.admit(inputs)
     unit, at = asked.parameters.get("unit"), asked.parameters.get("at")
     if not isinstance(unit, str | None) or not isinstance(at, str | int | None):
         raise RequestError("expected a text 'unit' and a time 'at'", where="parameters")

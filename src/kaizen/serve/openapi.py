@@ -153,7 +153,9 @@ def _operation(name: str, path: str) -> Schema:
         responses["409"] = _error("What serves is not changed by request here, or it is being loaded.")
         responses["404"] = _error("The repository has no such model.")
     if name in ("predict", "infer"):
-        responses["422"] = _error("The model cannot answer one of the rows.")
+        responses["422"] = _error(
+            "The model cannot answer one of the rows, or a row breaks a declared rule, where those refuse."
+        )
     if "{version}" in path:
         responses["404"] = _error("There is no such version.")
     if name == "health":

@@ -31,6 +31,7 @@ from kaizen.serve.generation import Generation
 from kaizen.serve.message import Handler, Request
 from kaizen.serve.reader import Inputs, Reader, explained
 from kaizen.serve.scoring import CHUNK, Scoring
+from kaizen.serve.violations import Rowwatch
 
 PredictionId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 
@@ -64,9 +65,14 @@ class RowDecoder:
         The columns that hold a row's event time and its unit, where they are inputs.
     clock
         Tells the time of rows that do not have one.
+    gate
+        Refuses rows that break a declared rule; None: they are answered.
     """
 
-    def __init__(self, reader: Reader, time: str | None, unit: str | None, clock: Clock) -> None:
+    def __init__(
+        self, reader: Reader, time: str | None, unit: str | None, clock: Clock, gate: Rowwatch | None = None
+    ) -> None:
+        self._gate = gate
         self._reader = reader
         self._clock = clock
         self._fast = _typed(reader.row_type)
@@ -107,6 +113,11 @@ class RowDecoder:
             raise explained(err, _AnyRows.__struct_fields__) from err
         every = self._reader.read_carefully(asked.rows)
         return asked, chunks(every)
+
+    def admit(self, inputs: Sequence[Inputs]) -> None:
+        """Raise a 422 if one of these rows is refused for breaking a declared rule."""
+        if self._gate is not None:
+            self._gate.refuse(inputs)
 
     def moments(self, at: str | float | None, inputs: Sequence[Inputs]) -> list[int] | None:
         """Return the event time of each row; None: all are now."""
@@ -181,11 +192,12 @@ class Predict:
         self._scoring.shed(request, generation, deadline_ns)
         if len(request.body) <= LARGE_BYTES:
             asked, inputs = decoder.decode(request.body)
+            decoder.admit(inputs)
             self._submit(request, generation, decoder, deadline_ns, asked, inputs)
             return
         self._aside.run(
             request,
-            lambda: decoder.decode_large(request.body),
+            lambda: _admitted(decoder, *decoder.decode_large(request.body)),
             lambda decoded: self._submit(request, generation, decoder, deadline_ns, *decoded),
         )
 
@@ -215,6 +227,11 @@ class Predict:
             deadline_ns=deadline_ns,
         )
         self._scoring.submit(call, inputs)
+
+
+def _admitted(decoder: RowDecoder, asked: _Envelope, inputs: list[Inputs]) -> tuple[_Envelope, list[Inputs]]:
+    decoder.admit(inputs)
+    return asked, inputs
 
 
 def _typed(row_type: type[msgspec.Struct] | None) -> msgspec.json.Decoder[Any] | None:

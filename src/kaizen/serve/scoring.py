@@ -187,6 +187,9 @@ class Scoring:
                 return
             _settle(live, outputs)
             _count(stages, live, len(outputs), marks, safe_ns)
+            rowwatch = live[0].call.generation.rowwatch
+            if rowwatch is not None:
+                rowwatch.count([part.inputs for part in live])
             self._shadow(live[0].key, feeds, batch)
 
         self._commit.after(answer)
