@@ -149,7 +149,7 @@ class Story:
         return float(np.mean([getattr(p.figure(name), which) for p in points]))
 
 
-def watched(rows, outputs, reference, delay, limit=31.34):
+def watched(rows, outputs, reference, delay, limit=60.0):
     """Return what is said of these rows day by day, when each label is known so long after its row."""
     measures = facets.measures_of(reference, rows.task)
     book = LabelBook(measures, "UTC", delay)
