@@ -85,7 +85,13 @@ def test_days_that_are_over_get_their_turn_once_without_a_time_and_with_a_number
     ]
     assert len(turns) == 2
     assert "Nothing is due" in kaizen("loop", "run", "--once", "--folder", tmp_path).out
-    assert kaizen("monitor", "status", "--folder", tmp_path).code == 0
+    (standing,) = kaizen("monitor", "status", "--folder", tmp_path, "--json").json()["endpoints"]
+    assert {each["question"] for each in standing["watched"]} >= {"performance", "drift", "quality"}
+    assert "False pages allowed: 1/30d, all watching together." in kaizen("monitor", "status", "--folder", tmp_path).out
+    out = tmp_path / "how it stands.html"
+    made = kaizen("monitor", "report", "--folder", tmp_path, "--out", out, "--json").json()
+    assert made == {"report": str(out), "endpoint": standing["endpoint"], "open": len(standing["fired"])}
+    assert "What is watched" in out.read_text(encoding="utf-8")
     retrained = kaizen("loop", "trigger", "--reason", "new rows", "--folder", tmp_path, "--json").json()
     assert retrained["action"] == "shadow"
     assert actions(kaizen, tmp_path) == ["promote", "retrain", "shadow"]

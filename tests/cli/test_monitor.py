@@ -65,3 +65,13 @@ def test_report_writes_a_page(kaizen, tmp_path):
     found = kaizen("monitor", "report", old, new, "--out", tmp_path / "page.html", "--json")
     assert json.loads(found.out)["page"] is True
     assert "1 of 4 columns changed: size." in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_a_report_needs_two_tables_or_a_project(kaizen, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    old = table(tmp_path / "old.csv", 100, 0, seed=1)
+    alone = kaizen("monitor", "report", old)
+    assert "name a second table, or none" in alone.err
+    nowhere = kaizen("monitor", "report", "--folder", tmp_path)
+    assert nowhere.code != 0
+    assert not (tmp_path / "report.html").exists()

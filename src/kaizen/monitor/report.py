@@ -94,7 +94,7 @@ def _pictures(columns: Sequence[ColumnCompared], changes: Mapping[str, Sequence[
         parts = changes[column.name]
         worst = next((part for part in parts if part.profile.part == column.part), parts[0])
         head = f"<h3>{badge(f'{column.effect:.3f}', 'bad' if column.page else 'quiet')}"
-        shown.append(joined([Html(head), Html(f"{_name(worst)}</h3>"), drawn(worst), paragraph(_missing(worst))]))
+        shown.append(joined([Html(head), Html(f"{_name(worst)}</h3>"), drawn(worst), paragraph(share_missing(worst))]))
     return grid(*shown)
 
 
@@ -110,7 +110,8 @@ def _name(change: Change) -> Html:
     return joined([change.profile.label])
 
 
-def _missing(change: Change) -> str:
+def share_missing(change: Change) -> str:
+    """Return how many values are missing, and how many were, for people."""
     if change.missing == change.usually_missing == 0:
         return "none missing"
     return f"missing {change.missing:.1%}, was {change.usually_missing:.1%}"

@@ -3,40 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 import msgspec
 
 from kaizen.core.records import Finding
 from kaizen.monitor import fairwatch, inputs, latelabels, performance, quality, segmentwatch
 
-_SUMMARIES = (
-    inputs.SUMMARY,
-    quality.SUMMARY,
-    performance.SUMMARY,
-    latelabels.SUMMARY,
-    segmentwatch.SUMMARY,
-    fairwatch.SUMMARY,
+
+class Question(NamedTuple):
+    """A question that the monitors ask again and again.
+
+    Attributes
+    ----------
+    name, others
+        The questions of its findings that open and end.
+    asks
+        What it is, for people.
+    summary
+        The question of its summaries.
+    shows
+        What the estimate of a summary is.
+    """
+
+    name: str
+    asks: str
+    summary: str
+    shows: str
+    others: tuple[str, ...] = ()
+
+
+QUESTIONS: Final = (
+    Question(
+        performance.QUESTION,
+        "Is the loss higher than it was when the model was made?",
+        performance.SUMMARY,
+        "mean loss of a day",
+    ),
+    Question(
+        inputs.QUESTION,
+        "Has a column, or have the answers, changed?",
+        inputs.SUMMARY,
+        "largest distance of a column from its reference",
+    ),
+    Question(
+        quality.QUESTION,
+        "Are rows what rows should be, and as many?",
+        quality.SUMMARY,
+        "share of rows that break a rule",
+    ),
+    Question(
+        segmentwatch.QUESTION,
+        "Does it do worse for some of the rows?",
+        segmentwatch.SUMMARY,
+        "largest excess of a segment's loss",
+    ),
+    Question(
+        fairwatch.QUESTION,
+        "Are groups treated as alike as they were?",
+        fairwatch.SUMMARY,
+        "growth of a gap",
+    ),
+    Question(
+        latelabels.SUMMARY,  # it opens nothing
+        "What do the labels show that are here?",
+        latelabels.SUMMARY,
+        "final mean of a day",
+    ),
 )
-_QUESTIONS = (inputs.QUESTION, quality.QUESTION, performance.QUESTION, segmentwatch.QUESTION, fairwatch.QUESTION)
+_SUMMARIES: Final = tuple(question.summary for question in QUESTIONS)
+_OPENING: Final = frozenset(name for question in QUESTIONS for name in (question.name, *question.others))
 
 
 class MonitorStatus(msgspec.Struct, frozen=True):
-    """The Findings that opened what is still open, in order of time, and the latest summary of each kind."""
+    """The Findings that opened what is still open, those that ended what was, and the latest summary of each kind."""
 
     open: tuple[Finding, ...]
     latest: tuple[Finding, ...]
+    over: tuple[Finding, ...] = ()  # in order of time, as `open`
 
 
 def status(findings: Iterable[Finding]) -> MonitorStatus:
     """Return where the monitors stand after these Findings, given in order of time; others are passed over."""
     opened: dict[tuple[str, str, str], Finding] = {}
     latest: dict[str, Finding] = {}
+    over: list[Finding] = []
     for finding in findings:
         if finding.question in _SUMMARIES:
             latest[finding.question] = finding
-        elif finding.question in _QUESTIONS:
+        elif finding.question in _OPENING:
             about = finding.question, finding.subject, finding.segment
             opened.pop(about, None)
-            if finding.verdict != "resolved":
+            if finding.verdict == "resolved":
+                over.append(finding)
+            else:
                 opened[about] = finding
-    return MonitorStatus(tuple(opened.values()), tuple(latest[name] for name in _SUMMARIES if name in latest))
+    summaries = tuple(latest[name] for name in _SUMMARIES if name in latest)
+    return MonitorStatus(tuple(opened.values()), summaries, tuple(over))

@@ -1,36 +1,75 @@
-"""`kaizen monitor status`: what is open, and what the latest windows said."""
+"""`kaizen monitor status`: what is watched, what fired, since when, what it costs, and what was done."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kaizen.cli.output import print_json, print_table, project_options
 from kaizen.core.project import Project
-from kaizen.core.records import Finding
+
+if TYPE_CHECKING:
+    from kaizen.monitor.standing import EndpointStanding, Fired
+
+_DAY = "%Y-%m-%d"
 
 
 @click.command()
 @project_options
 def status(folder: Path, as_json: bool) -> None:  # noqa: FBT001
-    """Show what is open, and what the latest windows said."""
-    from kaizen.monitor.status import status as standing
+    """Show what is watched, what fired, since when it probably began, who is to blame, and what was done."""
+    from kaizen.loop.standing import standing
 
-    project = Project.open(folder)
-    found = standing(project.records.find(Finding))
+    found = standing(Project.open(folder))
     if as_json:
-        print_json(
-            {"open": found.open, "latest": found.latest, "max_false_pages": project.file.monitor.max_false_pages}
-        )
+        print_json({"endpoints": found})
         return
-    click.echo(f"False pages allowed: {project.file.monitor.max_false_pages}.")
-    if found.open:
-        rows = [(f.question, f.subject, f.start, f.estimate, f.evidence, f.says) for f in found.open]
-        print_table(("open", "subject", "since", "effect", "evidence", "what it says"), rows)
-    else:
+    for each in found:
+        _show(each)
+    if not found:
+        click.echo("No bundle is promoted yet. Next: kaizen learn")
+
+
+def _show(standing: EndpointStanding) -> None:
+    watched_to = f"watched up to {standing.watched_to:{_DAY}}" if standing.watched_to else "no day watched yet"
+    click.echo(f"{standing.endpoint}: bundle {standing.version} ({standing.champion[:12]}), {watched_to}")
+    click.echo(f"False pages allowed: {standing.max_false_pages}, all watching together.")
+    for fired in standing.fired:
+        click.echo("\n".join(("", *described(fired))))
+    if not standing.fired:
         click.echo("Nothing is open.")
-    for finding in found.latest:
-        click.echo(f"{finding.at:%Y-%m-%d}  {finding.verdict:<5} {finding.says}")
-    if not found.latest:
-        click.echo("No window is full yet: kaizen loop run turns the loop for each event day that is over.")
+    click.echo("")
+    rows = [
+        (each.question, f"{each.at:{_DAY}}" if each.at else "-", each.says or _unsaid(each.how))
+        for each in standing.watched
+    ]
+    print_table(("watched", "last", "what it said"), rows)
+
+
+def _unsaid(how: str | None) -> str:
+    return f"nothing yet ({how})" if how else "nothing yet"
+
+
+def described(fired: Fired) -> Iterator[str]:
+    """Yield what fired and, below it, how it stands, one line each."""
+    where = f" where {fired.segment}" if fired.segment else ""
+    yield f"[{fired.severity or 'open'}] {fired.question} of {fired.subject}{where}: {fired.says}"
+    yield f"  found {fired.since:{_DAY}}, began probably {fired.began:{_DAY}}"
+    if fired.effect is not None:
+        matters = f", matters from {fired.matters:.3g}" if fired.matters is not None else ""
+        least = f", {fired.detectable:.3g} could have been seen" if fired.detectable is not None else ""
+        yield f"  effect {fired.effect:.3g}{matters}{least}"
+    if fired.evidence is not None and fired.limit is not None:
+        yield f"  evidence {fired.evidence:.3g}, needed {fired.limit:.3g}"
+    if fired.blames:
+        yield f"  to blame: {', '.join(fired.blames)}"
+    if fired.at_stake is not None:
+        direction = "worse" if fired.at_stake >= 0 else "better"
+        yield f"  at stake: the metric is about {abs(fired.at_stake):.1%} {direction}"
+    for done in fired.done:
+        yield f"  {done.at:{_DAY}} {done.what}"
+    if not fired.done:
+        yield "  nothing was done yet"
