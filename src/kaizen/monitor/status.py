@@ -23,7 +23,7 @@ class Question(NamedTuple):
     summary
         The question of its summaries.
     shows
-        What the estimate of a summary is.
+        What the estimate of a summary is; empty where summaries tell of several things, which are no one line.
     """
 
     name: str
@@ -62,7 +62,7 @@ QUESTIONS: Final = (
         fairwatch.QUESTION,
         "Are groups treated as alike as they were?",
         fairwatch.SUMMARY,
-        "growth of a gap",
+        "",
     ),
     Question(
         latelabels.SUMMARY,  # it opens nothing
