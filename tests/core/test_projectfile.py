@@ -127,6 +127,7 @@ def test_a_value_that_is_none_of_the_allowed_names_the_nearest(path, value, wher
         ("data/tables/w", {"source": "w", "key": "k", "tolerance": "2"}, "data.tables.w.tolerance"),
         ("monitor/max_false_pages", "30d", "monitor.max_false_pages"),
         ("monitor/window", "7", "monitor.window"),
+        ("monitor/mature_share", 0.2, "monitor.mature_share"),
         ("monitor/quality_patience", "a month", "monitor.quality_patience"),
         ("data/max_broken", 1.5, "data.max_broken"),
         ("data/checks", {"sum": "a + b ="}, "data.checks.sum"),

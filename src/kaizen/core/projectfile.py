@@ -109,6 +109,9 @@ class MonitorSection(_Section, frozen=True, kw_only=True):
 
     max_false_pages: str = "1/30d"
     window: str = "7d"
+    mature_share: float | None = None  # of a day's labels, that makes it final before label_delay has passed
+    segments: list[str] = []  # columns whose groups are each watched for performance
+    fairness: list[str] = []  # columns whose groups should be treated alike
     page_on_quality: bool = False  # whether bad rows wake somebody
     quality_patience: str = "28d"  # so long what only differs from the first data counts as bad
     cpu_hour_price: float | None = None  # of one core, in your money
@@ -343,6 +346,9 @@ def _check(file: ProjectFile, where: str) -> None:
         raise ProjectError(
             f"alpha lies between 0 and 0.5 (value {file.experiment.alpha})", where=f"{where}: experiment.alpha"
         )
+    share = file.monitor.mature_share
+    if share is not None and not 0.5 <= share <= 1:
+        raise ProjectError(f"it lies between 0.5 and 1 (value {share})", where=f"{where}: monitor.mature_share")
     for index, gate in enumerate(file.learn.gates):
         if gate.min is None and gate.max is None and gate.no_worse_than is None:
             raise ProjectError(

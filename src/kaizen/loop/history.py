@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaizen.core.ports import Log
-from kaizen.core.records import Column, PredictionBatch, Role
+from kaizen.core.project import Project
+from kaizen.core.records import Column, PredictionBatch, Role, Task
 from kaizen.graph.frame import Frame, concat, from_batch
+from kaizen.stats import metrics
+from kaizen.stats.blocks import day_start
 
 
 class Answers(NamedTuple):
@@ -109,6 +112,20 @@ def labels(log: Log, known_by: datetime, since: datetime | None = None) -> dict[
             if identity not in known or at >= known[identity][0]:
                 known[identity] = (at, value)
     return {identity: value for identity, (_, value) in known.items()}
+
+
+def losses(task: Task, target: NDArray[np.float64], outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the loss of each row that evidence is counted in: the log loss, or the squared error, (rows,)."""
+    return metrics.per_row("log_loss" if task == "classification" else "squared", target, outputs)
+
+
+def labelled_share(project: Project, day: int) -> float:
+    """Return the share of the predictions of an event day whose label is known by now; 1 where there are none."""
+    zone = project.file.data.time_zone
+    start, end = day_start(day, zone), day_start(day + 1, zone)
+    ids = {each for b in project.log.predictions(start, end) if b.role == "champion" for each in b.ids}
+    known = labels(project.log, known_by=project.clock.now(), since=start)
+    return sum(each in known for each in ids) / len(ids) if ids else 1.0
 
 
 def targets(ids: Iterable[str], known: dict[str, float]) -> NDArray[np.float64]:

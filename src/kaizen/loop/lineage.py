@@ -50,7 +50,8 @@ class Prediction(msgspec.Struct, frozen=True):
     output: float
     propensity: float
     latency_us: int
-    label: float | None
+    label: float | None  # the one that became known last
+    before: tuple[float, ...] = ()  # what was thought before it was corrected, oldest first
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -115,11 +116,12 @@ def _get(project: Project, identity: str) -> AnyRecord | None:
 def _prediction(project: Project, identity: str) -> Prediction:
     batch, row = _logged(project, identity)
     labels = [
-        value
+        (at, value)
         for labelled in project.log.labels(from_us(batch.at[row]))
-        for other, value in zip(labelled.ids, labelled.values, strict=True)
+        for other, value, at in zip(labelled.ids, labelled.values, labelled.at, strict=True)
         if other == identity
     ]
+    labels.sort(key=lambda label: label[0])
     return Prediction(
         id=identity,
         at=from_us(batch.at[row]).isoformat(),
@@ -131,7 +133,8 @@ def _prediction(project: Project, identity: str) -> Prediction:
         output=batch.outputs[row],
         propensity=batch.propensity[row],
         latency_us=batch.latency_us[row],
-        label=labels[-1] if labels else None,
+        label=labels[-1][1] if labels else None,
+        before=tuple(value for _, value in labels[:-1]),
     )
 
 
@@ -173,6 +176,8 @@ def lines(explained: Explained) -> Iterator[str]:
 def _line(record: AnyRecord | Prediction) -> str:
     if isinstance(record, Prediction):
         truth = "not known yet" if record.label is None else f"{record.label:g}"
+        if record.before:
+            truth += f" (before it was corrected: {', '.join(f'{value:g}' for value in record.before)})"
         return (
             f"prediction {record.id}: {record.output:.4f} for unit {record.unit} at {record.at}, by the {record.role} "
             f"of revision {record.revision} in {record.latency_us} us; the truth: {truth}"

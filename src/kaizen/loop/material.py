@@ -8,9 +8,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from kaizen.core.errors import FeatureError, LeakageError, nearest
+from kaizen.core.errors import FeatureError, LeakageError, ProjectError, nearest
 from kaizen.core.ids import content_id
 from kaizen.core.project import Project
+from kaizen.core.projectfile import FILE_NAME
 from kaizen.core.records import Column, Dataset
 from kaizen.data import columns as typed
 from kaizen.data import snapshot, tables
@@ -89,6 +90,7 @@ def material(project: Project, dataset: Dataset, *, newest_days: int | None = No
     file = project.file
     definition = definition_of(project, dataset.columns)
     inputs = _inputs(project, dataset, definition)
+    _check_listed(project, inputs)
     frame = snapshot.load_dataset(dataset, project.blobs)
     target = frame[dataset.target]
     times = frame[dataset.time] if dataset.time else None
@@ -135,6 +137,19 @@ def _inputs(project: Project, dataset: Dataset, definition: dict[str, Expression
         if name not in known:
             raise FeatureError(f"a feature reads {name!r}, which is no column", where=where, fix=nearest(name, known))
     return tuple(column for column in dataset.columns if column.name in read)
+
+
+def _check_listed(project: Project, inputs: tuple[Column, ...]) -> None:
+    """Raise where a column that the monitors shall group rows by is none that a request carries, or makes no groups."""
+    known = {column.name: column.type for column in inputs}
+    for key in ("segments", "fairness"):
+        for index, name in enumerate(getattr(project.file.monitor, key)):
+            where = f"{FILE_NAME}: monitor.{key}[{index}]"
+            if name not in known:
+                raise ProjectError(f"{name!r} is no column that the model reads", where=where, fix=nearest(name, known))
+            if known[name] in ("time", "text"):
+                what = f"{name!r} is a {known[name]}, which makes no groups"
+                raise ProjectError(what, where=where, fix="name a category, a boolean or a number")
 
 
 def _share(blocks: NDArray[np.int64] | None, newest_days: int | None) -> float:

@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from kaizen.bundle import keys, load, manifest
 from kaizen.core.durations import duration
 from kaizen.core.project import Project
-from kaizen.core.records import Arm, Bundle, Column, Endpoint, Finding, Task
+from kaizen.core.records import Arm, Bundle, Column, Endpoint, Finding
 from kaizen.core.rules import Rules
 from kaizen.experiment.compare import Comparison, compare, pair
 from kaizen.graph.frame import take
-from kaizen.loop import history, operations, unlabelled
+from kaizen.loop import history, labelled, operations, unlabelled
 from kaizen.loop.history import Answers
+from kaizen.loop.labelled import LabelledState, MatureDay, Today
 from kaizen.loop.policy import Compared
 from kaizen.loop.triggers import Request
 from kaizen.monitor.operations import OperationsState
 from kaizen.monitor.reference import Reference
-from kaizen.monitor.settings import settings_of
+from kaizen.monitor.settings import MonitorSettings, settings_of
 from kaizen.monitor.stamp import Stamper
 from kaizen.monitor.watch import Block, WatchState
 from kaizen.monitor.watch import observe as watch
-from kaizen.stats import metrics
 from kaizen.stats.blocks import day_start
 
 
@@ -51,6 +51,7 @@ class State(msgspec.Struct, frozen=True):
     watched: str | None = None  # the champion that the monitors' state is about
     watch: WatchState = WatchState()
     operations: OperationsState = OperationsState()
+    labelled: LabelledState = LabelledState()
     pairs: tuple[PairedDay, ...] = ()  # of the arms that are on the endpoint now
     joined: dict[str, int] = {}  # arm: its first whole day
     requests: tuple[Request, ...] = ()
@@ -69,8 +70,8 @@ class Observed(NamedTuple):
 def observe(project: Project, endpoint: Endpoint, day: int, before: State) -> Observed:
     """Return what this event day adds to what was known before it."""
     joined = {arm.bundle: before.joined.get(arm.bundle, day) for arm in endpoint.arms}
-    matured, losses, pairs, gaps = _mature(project, endpoint, day, before, joined)
-    state, findings = _watched(project, endpoint, day, before, losses)
+    last, mature, pairs, gaps = _mature(project, endpoint, day, before, joined)
+    state, findings = _watched(project, endpoint, day, before, mature, last, min(joined.values()))
     state, more = _served(project, endpoint, day, state)
     findings += [*more, *gaps]
     on_endpoint = [p for p in (*before.pairs, *pairs) if p.champion == endpoint.champion.bundle and p.other in joined]
@@ -84,16 +85,22 @@ def observe(project: Project, endpoint: Endpoint, day: int, before: State) -> Ob
                 compared.append(Compared(arm.bundle, finding.verdict, len(days), finding.id))
     state = msgspec.structs.replace(
         state,
-        matured=matured,
+        matured=last,
         pairs=tuple(on_endpoint),
         joined=joined,
-        new_rows=before.new_rows + sum(len(each) for _, each in losses),
+        new_rows=before.new_rows + sum(len(each.losses) for each in mature),
     )
     return Observed(state, findings, tuple(compared))
 
 
 def _watched(
-    project: Project, endpoint: Endpoint, day: int, before: State, losses: list[tuple[int, NDArray[np.float64]]]
+    project: Project,
+    endpoint: Endpoint,
+    day: int,
+    before: State,
+    mature: list[MatureDay],
+    last: int | None,
+    joined: int,
 ) -> tuple[State, list[Finding]]:
     """Run the monitors on the champion's answers of the day; a new champion is held against its own reference."""
     champion = endpoint.champion.bundle
@@ -101,6 +108,7 @@ def _watched(
     if reference is None:
         return before, []
     is_new = before.watched != champion
+    mature = [] if is_new and before.watched is not None else mature
     state = WatchState.fresh(before.watch.incidents, before.watch.quality) if is_new else before.watch
     zone = project.file.data.time_zone
     start, end = day_start(day, zone), day_start(day + 1, zone)
@@ -121,18 +129,35 @@ def _watched(
         signature=signature,
         logged=_logged(groups[0].columns, endpoint, project) if groups else None,
         masked=frozenset((*log.hash, *log.drop)),
-        matured=() if is_new and before.watched is not None else losses,
+        matured=[(each.day, each.losses) for each in mature],
     )
-    settings = settings_of(project.file.monitor)
-    after, findings = watch(
+    settings = _shared(settings_of(project.file.monitor), reference)
+    stamp = _stamp(project, champion, f"watch {day}")
+    known = partial(unlabelled.reference_rows, project, reference.estimate)
+    after, findings = watch(reference, state, block, settings, stamp=stamp, rows=known)
+    open_from = joined if before.matured is None else before.matured + 1
+    last = open_from - 1 if last is None else last
+    by_label, more = labelled.observe(
+        project,
+        champion,
         reference,
-        state,
-        block,
+        before.labelled.of_another() if is_new else before.labelled,
+        Today(day, start, block.frame, block.outputs if block.outputs is not None else np.empty(0)),
+        mature,
+        open_from,
+        range(open_from, last + 1),
         settings,
-        stamp=_stamp(project, champion, f"watch {day}"),
-        rows=partial(unlabelled.reference_rows, project, reference.estimate),
+        stamp,
     )
-    return msgspec.structs.replace(before, watched=champion, watch=after), findings
+    findings = labelled.explained(project, champion, reference, by_label, findings, last)
+    return msgspec.structs.replace(before, watched=champion, watch=after, labelled=by_label), findings + more
+
+
+def _shared(settings: MonitorSettings, reference: Reference) -> MonitorSettings:
+    """Return the settings with what performance may page divided by who pages: all rows, segments, fairness."""
+    askers = 1 + bool(reference.segments) + bool(reference.fairness)
+    shares = {**settings.shares, "performance": settings.shares["performance"] / askers}
+    return msgspec.structs.replace(settings, shares=shares)
 
 
 def _served(project: Project, endpoint: Endpoint, day: int, state: State) -> tuple[State, list[Finding]]:
@@ -145,15 +170,18 @@ def _served(project: Project, endpoint: Endpoint, day: int, state: State) -> tup
 
 def _mature(
     project: Project, endpoint: Endpoint, day: int, before: State, joined: dict[str, int]
-) -> tuple[int | None, list[tuple[int, NDArray[np.float64]]], list[PairedDay], list[Finding]]:
-    """Return the last mature day, the champion's losses on each newly mature day, the paired days, and their gaps."""
+) -> tuple[int | None, list[MatureDay], list[PairedDay], list[Finding]]:
+    """Return the last mature day, the champion's rows of each newly mature day, the paired days, and their gaps."""
     zone, now = project.file.data.time_zone, project.clock.now()
     delay = duration(project.file.data.label_delay)
     last = day
     while day_start(last + 1, zone) + delay > now:
         last -= 1
     first = before.matured + 1 if before.matured is not None else min(joined.values())
-    losses, pairs, gaps = [], [], []
+    share = project.file.monitor.mature_share
+    while share is not None and last < day and (last + 1 < first or history.labelled_share(project, last + 1) >= share):
+        last += 1
+    found, pairs, gaps = [], [], []
     for mature in range(first, last + 1):
         start, end = day_start(mature, zone), day_start(mature + 1, zone)
         groups = history.answers(project.log, start, end)
@@ -165,8 +193,8 @@ def _mature(
         if not champion.ids:
             continue
         target = history.targets(champion.ids, known)
-        loss = _losses(project.file.project.task, target, champion.outputs)
-        losses.append((mature, loss))
+        loss = history.losses(project.file.project.task, target, champion.outputs)
+        found.append(MatureDay(mature, champion.frame, champion.outputs, target, loss))
         for arm in endpoint.arms[1:]:
             if joined[arm.bundle] <= mature:
                 answers, hidden = _other(project, arm, groups, champion)
@@ -175,10 +203,10 @@ def _mature(
                     gaps.append(_gap(project, arm, mature, len(loss) - len(both), len(loss), hidden))
                 if not len(both):
                     continue
-                other = _losses(project.file.project.task, target[both], answers[both])
+                other = history.losses(project.file.project.task, target[both], answers[both])
                 paired = pair(np.full(len(both), mature), loss[both], other)
                 pairs.append(PairedDay(mature, champion.bundle, arm.bundle, float(paired.differences[0]), len(both)))
-    return max(last, first - 1) if before.matured is None else max(last, before.matured), losses, pairs, gaps
+    return max(last, first - 1) if before.matured is None else max(last, before.matured), found, pairs, gaps
 
 
 def _labelled(group: Answers, known: dict[str, float]) -> Answers:
@@ -233,10 +261,6 @@ def _gap(project: Project, arm: Arm, day: int, left_out: int, rows: int, hidden:
         says=f"Of the {rows} rows of {start:%Y-%m-%d}, {left_out} are left out of the comparison: the {arm.role} did "
         f"not score them, and the log does not carry {', '.join(hidden)}, which it reads.",
     )
-
-
-def _losses(task: Task, target: NDArray[np.float64], outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-    return metrics.per_row("log_loss" if task == "classification" else "squared", target, outputs)
 
 
 def _comparison(project: Project, endpoint: Endpoint, arm: Arm, days: list[PairedDay], day: int) -> Finding:

@@ -29,6 +29,7 @@ from kaizen.loop.material import Material
 from kaizen.loop.unlabelled import prepared
 from kaizen.monitor import reference
 from kaizen.monitor.day_rules import by_day
+from kaizen.monitor.facets import with_facets
 
 
 class Trained(msgspec.Struct, frozen=True):
@@ -49,7 +50,15 @@ def train(
     trials: Sequence[Trial] = (),
 ) -> Trained:
     """Return the run and bundle of these settings on these rows; done once for the same rows, code and settings."""
-    inputs = (rows.dataset.id, rows.definition_id, settings, project.file.learn.seed, len(rows.problem.split[1]))
+    listed = project.file.monitor.segments, project.file.monitor.fairness  # the bundle's reference is by these
+    inputs = (
+        rows.dataset.id,
+        rows.definition_id,
+        settings,
+        project.file.learn.seed,
+        len(rows.problem.split[1]),
+        listed,
+    )
     return journal.step("train", inputs, lambda made: _train(project, rows, settings, trials, made), Trained)
 
 
@@ -187,8 +196,8 @@ def _rules(project: Project, rows: Material) -> Rules:
 
 def _reference(rows: Material, outcome: Outcome) -> reference.Reference:
     """Return what was normal: the inputs of all rows, and answers and losses of rows that the model had not seen."""
-    sample = outcome.out_of_sample
-    return reference.fit(
+    sample, section = outcome.out_of_sample, rows.project.file.monitor
+    known = reference.fit(
         rows.inputs,
         {column.name: rows.frame[column.name] for column in rows.inputs},
         sample.prediction,
@@ -197,4 +206,18 @@ def _reference(rows: Material, outcome: Outcome) -> reference.Reference:
         losses=sample.losses(rows.problem.task),
         loss_blocks=sample.blocks,
         metric="log_loss" if rows.problem.task == "classification" else "squared",
+    )
+    if sample.blocks is None:
+        return known
+    return with_facets(
+        known,
+        rows.inputs,
+        take({column.name: rows.frame[column.name] for column in rows.inputs}, sample.rows),
+        outputs=sample.prediction,
+        target=sample.target,
+        losses=sample.losses(rows.problem.task),
+        blocks=sample.blocks,
+        task=rows.problem.task,
+        segments=section.segments,
+        fairness=section.fairness,
     )

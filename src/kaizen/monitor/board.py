@@ -154,7 +154,7 @@ def _over_time(standing: EndpointStanding, findings: Sequence[Finding]) -> Itera
 
 def _line(question: Question, findings: Sequence[Finding]) -> Html | None:
     told = [each for each in findings if each.question == question.summary and each.estimate is not None]
-    if len(told) < _FEWEST_POINTS:
+    if not question.shows or len(told) < _FEWEST_POINTS:
         return None
     x = [each.end or each.at for each in told]
     y = [each.estimate or 0.0 for each in told]

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from kaizen.core.records import Task
-from kaizen.monitor import daily
+from kaizen.monitor import estimate_days
 from kaizen.monitor.basis import Basis, Method, ReferenceRows, Window, basis_of, expected
-from kaizen.monitor.daily import Daily
+from kaizen.monitor.estimate_days import Daily
 from kaizen.monitor.misses import excess_of, seen, usual_change
 from kaizen.monitor.outcomes import Outcomes, outcome_of, table
 from kaizen.stats.expected import LOWER_IS_BETTER
@@ -134,7 +134,7 @@ def fit(
         figures={name: value for name, value in figures.items() if np.isfinite(value)},
         excess=excess_of(outcomes, METRICS[task]) if outcomes.is_by_time else {},
         matters=usual_change(outcomes, metric) if matters is None else matters,
-        daily=None if days is None else daily.fit(outcomes, metric, score_, outcome_, groups, days),
+        daily=None if days is None else estimate_days.fit(outcomes, metric, score_, outcome_, groups, days),
     )
     member = np.full(len(score), -1, np.int64)
     member[known] = groups

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from kaizen.core.records import Alert, Decision, Finding
 
 NAMED, LISTED = 3, 10
-_WRONG = {"drift": "drift in ", "quality": "bad data: ", "performance": "worse "}
+_WRONG = {"drift": "drift in ", "quality": "bad data: ", "performance": "worse ", "segments": "worse "}
 
 
 class Words(NamedTuple):

@@ -118,7 +118,7 @@ def _finding(
 ) -> Finding:
     means = np.array([day.loss for day in state.recent])
     low, high = t_bounds(means)
-    first, last = state.recent[0].day, state.recent[-1].day
+    first, last, began = state.recent[0].day, state.recent[-1].day, state.detector.start
     return stamp(
         question=question,
         subject=loss.metric,
@@ -133,6 +133,7 @@ def _finding(
         start=last_start - timedelta(days=last - first),
         end=last_start + timedelta(days=1),
         says=_says(verdict, loss, state, float(means.mean())),
+        began=None if began is None or verdict != "page" else last_start - timedelta(days=last - began),
     )
 
 

@@ -22,9 +22,12 @@ from kaizen.core.records import Column, ColumnType
 from kaizen.graph.frame import Frame, rows_of
 from kaizen.monitor.binning import Bins, bins_of, place, tally
 from kaizen.monitor.estimate import EstimateReference
+from kaizen.monitor.fairness import FairnessReference
 from kaizen.monitor.habit import Habit, habit_of
 from kaizen.monitor.loss import LossReference, loss_reference
 from kaizen.monitor.parts import VALUES, Vocabulary, parts_of, vocabulary_of
+from kaizen.monitor.segments import SegmentReference
+from kaizen.monitor.slices import SliceReference
 from kaizen.stats.distances import INDEPENDENT, Spread, spread_of
 
 _WEEKS = 8
@@ -71,6 +74,9 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     loss: LossReference | None = None
     estimate: EstimateReference | None = None  # what estimates without labels stand on
     vocabularies: dict[str, tuple[str, ...]] = {}  # the words that each column of text uses
+    segments: tuple[SegmentReference, ...] = ()
+    slices: SliceReference | None = None
+    fairness: tuple[FairnessReference, ...] = ()
 
     @property
     def profiles(self) -> tuple[Profile, ...]:

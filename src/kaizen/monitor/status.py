@@ -8,7 +8,17 @@ from typing import Final, NamedTuple
 import msgspec
 
 from kaizen.core.records import Finding
-from kaizen.monitor import inputs, operations, performance, quality, skew, unlabelled
+from kaizen.monitor import (
+    fairwatch,
+    inputs,
+    latelabels,
+    operations,
+    performance,
+    quality,
+    segmentwatch,
+    skew,
+    unlabelled,
+)
 
 
 class Question(NamedTuple):
@@ -23,7 +33,7 @@ class Question(NamedTuple):
     summary
         The question of its summaries.
     shows
-        What the estimate of a summary is.
+        What the estimate of a summary is; empty where summaries tell of several things, which are no one line.
     """
 
     name: str
@@ -70,6 +80,24 @@ QUESTIONS: Final = (
         "Does serving fill the columns as training does?",
         skew.SUMMARY,
         "largest share of pairs that differ",
+    ),
+    Question(
+        segmentwatch.QUESTION,
+        "Does it do worse for some of the rows?",
+        segmentwatch.SUMMARY,
+        "largest excess of a segment's loss",
+    ),
+    Question(
+        fairwatch.QUESTION,
+        "Are groups treated as alike as they were?",
+        fairwatch.SUMMARY,
+        "",
+    ),
+    Question(
+        latelabels.SUMMARY,  # it opens nothing
+        "What do the labels show that are here?",
+        latelabels.SUMMARY,
+        "final mean of a day",
     ),
 )
 _SUMMARIES: Final = tuple(question.summary for question in QUESTIONS)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from kaizen.core.records import Finding, Task, Verdict
 from kaizen.monitor.basis import ReferenceRows
 from kaizen.monitor.corrected import Shown, corrected
-from kaizen.monitor.daily import CHECKED, expected_figure
 from kaizen.monitor.estimate import BLIND, Estimate, Estimated, EstimateReference, estimate, outside
+from kaizen.monitor.estimate_days import CHECKED, expected_figure
 from kaizen.monitor.outcomes import outcome_of
 from kaizen.monitor.paging import Incident, Stamp, settle
 from kaizen.monitor.parts import VALUES
