@@ -15,10 +15,19 @@ from typing import TextIO
 from _report import arguments, machine, summary
 
 from kaizen.page.page import Html, block, page, section
-from monitoring import delays, estimates, row_check, run_length, throughput, windows
+from monitoring import delays, estimates, late_labels, operations, row_check, run_length, throughput, windows
 from monitoring.rival import CACHE
 
-CLAIMS: tuple[ModuleType, ...] = (throughput, row_check, windows, delays, run_length, estimates)
+CLAIMS: tuple[ModuleType, ...] = (
+    throughput,
+    row_check,
+    late_labels,
+    windows,
+    delays,
+    run_length,
+    operations,
+    estimates,
+)
 
 
 class _Both(io.StringIO):

@@ -19,6 +19,8 @@ from kaizen.core.records import Finding
 from kaizen.monitor.labels import LabelBook
 from kaizen.monitor.latelabels import LateState, follow
 from kaizen.monitor.openday import Measures
+from kaizen.page.charts import Line, lines
+from kaizen.page.page import Html
 from kaizen.stats.metrics import log_loss
 
 DAY_US = 86_400_000_000
@@ -34,13 +36,18 @@ MEASURES = Measures(
 
 def main() -> None:
     """Measure and print."""
-    quick = arguments(__doc__).quick
-    _cost((1_000, 10_000) if quick else (1_000, 10_000, 100_000, 1_000_000))
-    _accuracy(2 if quick else 20)
+    measure(quick=arguments(__doc__).quick)
     machine("scipy")
 
 
-def _cost(sizes: tuple[int, ...]) -> None:
+def measure(*, quick: bool) -> Html:
+    """Print the costs and the errors; return the picture of the costs."""
+    picture = _cost((1_000, 10_000) if quick else (1_000, 10_000, 100_000, 1_000_000))
+    _accuracy(2 if quick else 20)
+    return picture
+
+
+def _cost(sizes: tuple[int, ...]) -> Html:
     costs = [_costs(size) for size in sizes]
     shown = [[f"{n:,}", *(f"{seconds * 1e6:.2f}" for seconds in each)] for n, each in zip(sizes, costs, strict=True)]
     table(
@@ -48,6 +55,12 @@ def _cost(sizes: tuple[int, ...]) -> None:
         shown,
     )
     goal("a label costs the same on the largest day as on the smallest", costs[-1][1] / costs[0][1], 2.0, unit=" times")
+    names = ("one at a time", "of a thousand", "all again", "look-up")
+    rows = [f"{size:,}" for size in sizes]
+    series = [
+        Line(name, rows, [each[at] * 1e6 for each in costs]) for at, name in enumerate(names) if name != "all again"
+    ]
+    return lines(series, title="A late label, by the rows of its day", x="rows", y="us", wide=False)
 
 
 def _costs(size: int) -> tuple[float, float, float, float]:

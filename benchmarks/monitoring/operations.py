@@ -30,6 +30,8 @@ from kaizen.core.records import Arm, Bundle, Column, Decision, Endpoint, Predict
 from kaizen.graph.frame import Frame, feeds, to_log
 from kaizen.loop import skew
 from kaizen.monitor.operations import QUESTION, OperationsState, assess
+from kaizen.page.charts import Bar, bars
+from kaizen.page.page import Html
 from kaizen.serve.aside import Aside
 from kaizen.serve.commit import Commit
 from kaizen.serve.feedback import Feedback
@@ -39,7 +41,7 @@ from kaizen.serve.nolog import NoLog
 from kaizen.serve.operations import Counters
 from kaizen.serve.scoring import Scoring
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 FAMILY_LIMIT = 300.0  # a tenth of "1/30d"
 CHANGES: dict[str, dict[str, float]] = {
@@ -55,12 +57,17 @@ CHANGES: dict[str, dict[str, float]] = {
 
 def main() -> None:
     """Measure and print."""
-    quick = arguments(__doc__).quick
+    measure(quick=arguments(__doc__).quick)
+    machine("duckdb", "msgspec")
+
+
+def measure(*, quick: bool) -> Html:
+    """Print the figures; return the picture of the delays."""
     counting()
     telling()
-    months(quick=quick)
+    picture = months(quick=quick)
     rows(20_000 if quick else 1_000_000)
-    machine("duckdb", "msgspec")
+    return picture
 
 
 # An answer is counted
@@ -138,7 +145,7 @@ def _each(do: Callable[[], object], times: int) -> float:
 # Months of serving
 
 
-def months(*, quick: bool) -> None:
+def months(*, quick: bool) -> Html:
     """Count false pages and the days until true ones, under a tenth of one page in 30 days."""
     worlds = 2 if quick else 12
     kinds: dict[str, dict[str, float]] = {
@@ -155,14 +162,16 @@ def months(*, quick: bool) -> None:
         if not quick:
             goal(f"days to a false page, {name}", watched / max(1, pages), FAMILY_LIMIT, least=True)
     table(("no change", "days", "false pages"), found)
-    found = []
+    found, shown = [], []
     for name, change in CHANGES.items():
         row: list[Any] = [name]
         for known in (30, 60):
             delays = [_delay(seed, known, change) for seed in range(2 if quick else 10)]
             row += [f"{median(delays):g}", f"{max(delays):g}"]
         found.append(row)
+        shown.append(Bar(name, median(delays), min(delays), max(delays)))
     table(("change", "30 days known: median", "most", "60 days known: median", "most"), found)
+    return bars(shown, title="Days until a change of the serving is paged, 60 days known", x="days")
 
 
 def _pages(
