@@ -146,7 +146,7 @@ def measure(*, quick: bool) -> Html:
     problem = RIVER.problem()
     if problem:
         cannot_run(f"River cannot be installed: {problem}")
-    streams, rows = (10, 4000) if quick else (60, 20_000)
+    streams, rows = (6, 3000) if quick else (24, 20_000)
     found = {name: _change(change, streams, rows) for name, change in CHANGES.items()}
     print(f"  {RIVER.version()}; delays in values, the mean of {streams} streams; never: in most streams not at all")
     header = ("change", "false alarms", "floor", "kaizen", "River's best", "which", "ratio", "ADWIN")

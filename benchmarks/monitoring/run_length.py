@@ -81,17 +81,17 @@ def measure(*, quick: bool) -> Html:
 
 
 def _values(*, quick: bool) -> dict[str, Kept]:
-    references, streams = (6, 10) if quick else (40, 60)
+    references, streams = (4, 5) if quick else (40, 40)
     found = {}
     for name, draw in SINGLE.items():
         wide = "columns" in name
-        count = (2, 3) if quick and wide else (12, 12) if wide else (references, streams)
+        count = (2, 2) if quick and wide else (20, 12) if wide else (references, streams)
         found[name] = _kept(draw, 300, *count, known=1000)
     return found
 
 
 def _blocks(*, quick: bool) -> dict[str, Kept]:
-    references, streams = (4, 6) if quick else (30, 30)
+    references, streams = (3, 3) if quick else (20, 20)
     return {name: _kept(draw, 960, references, streams, known=24 * 60) for name, draw in CYCLES.items()}
 
 
@@ -172,7 +172,7 @@ PROJECTS: Mapping[str, Days] = {
 def _projects(*, quick: bool) -> None:
     rows = []
     for name, family in PROJECTS.items():
-        references, known, later = (2, 60, 60) if quick else (4 if family.columns > 50 else 20, 90, 365)
+        references, known, later = (1, 60, 40) if quick else (2 if family.columns > 50 else 10, 90, 365)
         evidence, pages = [], 0
         for number in range(references):
             told = _year(family, np.random.default_rng((number, family.columns)), known, later)

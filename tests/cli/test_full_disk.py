@@ -12,6 +12,8 @@ import pytest
 from kaizen.core.project import Project
 from tests.cli.conftest import Run_, inventory, post, served
 
+pytestmark = pytest.mark.slow
+
 # No file may grow over so many bytes; which one hits the limit first depends on it.
 _REPORTS_AND_GRAPHS = 100_000
 _RECORDS = 20_000

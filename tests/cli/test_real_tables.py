@@ -13,6 +13,8 @@ import pytest
 
 from tests.cli.conftest import Run_, declare
 
+pytestmark = pytest.mark.slow
+
 _ADULT = "age,workclass,weight,education,years,marital,occupation,relationship,race,sex,gain,loss,hours,country,income"
 
 
@@ -80,7 +82,6 @@ def test_california_housing_has_no_time_and_some_rooms_are_not_counted(kaizen: R
     assert found["metrics"][0]["value"] < 60_000  # the mean alone has 115,000
 
 
-@pytest.mark.slow
 def test_bank_marketing_shows_its_suspect_and_sms_spam_is_read_as_text(kaizen: Run_, tmp_path: Path) -> None:
     with zipfile.ZipFile(table("bank_marketing/bank-additional.zip")) as archive:
         (tmp_path / "bank.csv").write_bytes(archive.read("bank-additional/bank-additional-full.csv"))

@@ -42,11 +42,16 @@ def made_up_rows(days: int = 30, per_day: int = 60, seed: int = 0) -> str:
     return "\n".join(lines) + "\n"
 
 
+def made_up_project(folder: Path) -> Project:
+    """Return a project whose clock stands at the end of its rows."""
+    (folder / "kaizen.toml").write_text(TOML)
+    (folder / "rows.csv").write_text(made_up_rows())
+    made = Project.open(folder, clock=EventClock(END))
+    keys.create(made.keys)
+    return made
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """Return a project whose clock stands at the end of its rows."""
-    (tmp_path / "kaizen.toml").write_text(TOML)
-    (tmp_path / "rows.csv").write_text(made_up_rows())
-    made = Project.open(tmp_path, clock=EventClock(END))
-    keys.create(made.keys)
-    return made
+    return made_up_project(tmp_path)

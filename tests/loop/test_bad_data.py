@@ -37,6 +37,7 @@ def decisions(project: Project) -> list[tuple[str, str]]:
     return [(decision.action, decision.reason) for decision in project.records.find(Decision)]
 
 
+@pytest.mark.slow
 def test_a_unit_that_changes_for_ten_days_blocks_is_resolved_and_is_not_learned_from(patient: Project) -> None:
     pipeline.learn(patient)
     turns = go_through(patient, range(3)) + go_through(patient, BAD, scale=1000.0)

@@ -148,6 +148,7 @@ def test_labels_of_the_future_are_not_read(project: Project) -> None:
     assert turn.state.new_rows == state.state.new_rows + 200
 
 
+@pytest.mark.slow
 def test_a_hand_rolls_back_and_the_ledger_says_who(project: Project) -> None:
     first = pipeline.learn(project)
     go_through(project, range(12))
@@ -174,6 +175,7 @@ def test_drift_is_found_and_asks_for_a_retraining(project: Project) -> None:
     assert set(asked[0].findings) <= {finding.id for finding in pages}
 
 
+@pytest.mark.slow
 def test_a_retraining_that_fails_ends_in_a_decision_and_the_loop_goes_on(project: Project) -> None:
     pipeline.learn(project)
     go_through(project, range(9))
@@ -190,6 +192,7 @@ def test_a_retraining_that_fails_ends_in_a_decision_and_the_loop_goes_on(project
 GATE = '\n[[learn.gates]]\nmetric = "fame"\nmin = 1.0\n'
 
 
+@pytest.mark.slow
 def test_a_retraining_that_was_cut_off_is_taken_up_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline.learn(project)
     go_through(project, range(9))

@@ -17,6 +17,8 @@ from kaizen.loop import candidate, cycle, history, lineage, observe, pipeline
 from tests.loop.conftest import END, TOML, made_up_rows
 from tests.loop.test_cycle import answer_a_day, go_through
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def hidden(tmp_path: Path) -> Project:

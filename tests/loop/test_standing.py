@@ -10,8 +10,10 @@ from kaizen.core.records import Decision
 from kaizen.loop import pipeline
 from kaizen.loop.standing import gathered, standing
 from kaizen.monitor import board
-from tests.loop.conftest import END
+from tests.loop.conftest import END, made_up_project
 from tests.loop.test_cycle import go_through
+
+pytestmark = pytest.mark.xdist_group("standing")
 
 
 def test_before_a_promotion_nothing_stands_and_after_it_nothing_was_said(project: Project) -> None:
@@ -23,9 +25,10 @@ def test_before_a_promotion_nothing_stands_and_after_it_nothing_was_said(project
     assert "nothing said yet" in board.html(*gathered(project)[0])
 
 
-@pytest.fixture
-def drifted(project: Project) -> Project:
+@pytest.fixture(scope="module")
+def drifted(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a project whose column x is another one from its first day on."""
+    project = made_up_project(tmp_path_factory.mktemp("drifted"))
     pipeline.learn(project)
     go_through(project, range(8), shift=2.0)
     return project

@@ -20,6 +20,7 @@ from kaizen.monitor.labels import LabelBook
 from kaizen.monitor.latelabels import LateState
 from kaizen.monitor.performance import PerformanceState
 from kaizen.monitor.reference import fit
+from kaizen.monitor.settings import MonitorSettings
 from kaizen.stats.metrics import per_row
 from tests.monitor.days import stamp
 
@@ -149,7 +150,7 @@ class Story:
         return float(np.mean([getattr(p.figure(name), which) for p in points]))
 
 
-def watched(rows, outputs, reference, delay, limit=60.0):
+def watched(rows, outputs, reference, delay):
     """Return what is said of these rows day by day, when each label is known so long after its row."""
     measures = facets.measures_of(reference, rows.task)
     book = LabelBook(measures, "UTC", delay)
@@ -189,7 +190,7 @@ def watched(rows, outputs, reference, delay, limit=60.0):
                 day,
                 per_row(kind, rows.target[of_day], outputs[of_day]),
                 incidents,
-                limit=limit,
+                limit=MonitorSettings().limit_of("performance"),
                 window_days=7,
                 start=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day),
                 stamp=stamp,

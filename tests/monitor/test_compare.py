@@ -23,6 +23,7 @@ def by_name(found):
     return {column.name: column for column in found.columns}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [10, 40, 200, 1500])
 def test_two_halves_of_one_table_do_not_page(rows):
     pages = 0

@@ -14,6 +14,7 @@ from kaizen.loop.compare import compare
 
 FOLDER = Path(os.environ.get("KAIZEN_DATA", Path(__file__).parents[2].parent / "shared" / "data")) / "nyc_taxi"
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no {FOLDER}: set KAIZEN_DATA to the folder of data sets"),
     pytest.mark.xdist_group("taxi"),
 ]

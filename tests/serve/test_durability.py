@@ -38,6 +38,7 @@ def _kill_under_load(server: Process, rounds: int, durability: str, seconds: flo
     assert len(logged) == len(set(logged))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("durability", MODES)
 def test_killed_10_times_under_load_it_loses_nothing_it_answered(
     launch: Callable[..., Process], durability: str

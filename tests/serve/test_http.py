@@ -139,7 +139,7 @@ def test_a_client_that_does_not_read_is_not_read_from_and_loses_nothing(server: 
         sender = threading.Thread(target=stream.sendall, args=(data,))
         sender.start()
         time.sleep(0.3)
-        assert server.ask("POST", "/v1/predict", BODY)[0] == 200
+        assert server.exchange("POST", "/v1/predict", BODY)[0] == 200
         assert read_all(stream).count(b"HTTP/1.1 200 OK") == count
         sender.join()
 

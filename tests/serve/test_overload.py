@@ -152,6 +152,7 @@ def test_a_caller_that_hung_up_is_not_scored_for(launch: Callable[..., Process])
     assert sum(len(batch.ids) for batch in server.predictions()) == 100
 
 
+@pytest.mark.slow
 def test_rows_that_wait_for_a_hung_disk_are_bounded(launch: Callable[..., Process]) -> None:
     server = launch(DURABILITY="disk", SYNC_S="3", DEADLINE_S="0")
     body = json.dumps({"rows": [ROW] * 500}).encode()

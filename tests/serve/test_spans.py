@@ -21,6 +21,8 @@ from tests.serve.small import ROW, endpoint
 from tests.serve.test_metrics import figures
 from tests.serve.test_tracecontext import SPAN, TRACE
 
+pytestmark = pytest.mark.slow
+
 BODY = {"rows": [ROW, ROW]}
 SERVER, INTERNAL, ERROR = 2, 1, 2
 

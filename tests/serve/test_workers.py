@@ -25,7 +25,10 @@ from tests.serve.conftest import ROOT, Process
 from tests.serve.small import ROW, endpoint, expected, publish
 from tests.serve.test_swap import BODY, Load
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux's /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux's /proc"),
+]
 
 
 def pids(server: Process) -> list[int]:
@@ -117,7 +120,6 @@ def test_swaps_under_load_fail_no_request_and_leave_nobody_behind(workers: Proce
     assert len({answer["revision"] for _, answer in load.answers}) > 2
 
 
-@pytest.mark.slow
 def test_fifty_swaps_under_load_with_shadows(workers: Process) -> None:
     load = Load(workers.port, clients=6)
     for revision in range(2, 52):
@@ -267,7 +269,6 @@ def test_grpc_is_answered_by_workers_on_one_port(launch: Callable[..., Process])
             assert client.get_model_metadata("small").name == "small"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("durability", ["os", "disk"])
 def test_kill_9_of_workers_under_load_loses_nothing_acknowledged(
     launch: Callable[..., Process], durability: str

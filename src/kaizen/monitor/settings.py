@@ -16,7 +16,7 @@ Family: TypeAlias = Literal["performance", "drift", "estimate", "operations"]
 
 _DAY = timedelta(days=1)
 _OF_QUALITY = 0.1  # of the false pages, where bad rows page
-_SHARES: Final[dict[Family, float]] = {"drift": 0.5, "performance": 0.25, "estimate": 0.15, "operations": 0.1}
+_SHARES: Final[dict[Family, float]] = {"drift": 0.5, "performance": 0.3, "estimate": 0.1, "operations": 0.1}
 
 
 class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True):

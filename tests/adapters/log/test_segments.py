@@ -214,6 +214,7 @@ for number in range(10**6):
 """
 
 
+@pytest.mark.slow
 def test_kill_9_loses_no_acknowledged_row(tmp_path):
     acknowledged, rng = [], random.Random(0)
     for turn in range(15):
@@ -233,6 +234,7 @@ def test_kill_9_loses_no_acknowledged_row(tmp_path):
     log.close()
 
 
+@pytest.mark.slow
 def test_kill_9_of_writers_at_the_same_time_loses_no_acknowledged_row(tmp_path):
     acknowledged, rng = {}, random.Random(0)
     for turn in range(2):
@@ -299,6 +301,7 @@ log.compact()
 """
 
 
+@pytest.mark.slow
 def test_kill_9_inside_a_compaction_leaves_every_row_once(log, tmp_path):
     for number in range(1500):
         log.append(predictions([str(number)], [number]))

@@ -67,6 +67,7 @@ def answered(folder: Path) -> list[str]:
     return [identity for batch in log.predictions() if batch.role == "champion" for identity in batch.ids]
 
 
+@pytest.mark.slow
 def test_a_demo_killed_twice_ends_in_the_ledger_of_one_that_was_not(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     demo(whole, "--until", "2013-04-05")
@@ -157,6 +158,7 @@ def test_the_log_agrees_with_the_bundles_it_names(tmp_path: Path) -> None:
         assert model.predict(group.frame).tolist() == group.outputs.tolist()
 
 
+@pytest.mark.slow
 def test_what_is_known_only_afterwards_is_named_when_asked_to_be_learned_from(tmp_path: Path) -> None:
     flights.make(tmp_path, seed=0, trials=1, share=0.05)
     module = tmp_path / "features.py"
