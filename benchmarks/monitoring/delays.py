@@ -207,12 +207,12 @@ def _first(alarms: list[int], most: int) -> float:
 
 def _river(change: Change, calm: Float, moved: Float, rate: float) -> dict[str, float]:
     """Return the delay of each of River's detectors at a rate of false alarms."""
-    false = _asked(change, calm)
-    delays = _asked(change, moved)
+    false = _asked(change, calm, slow=(1, calm.shape[1]))
+    delays = _asked(change, moved, slow=(min(6, len(moved) // 2), WARM + BEFORE + 3000))
     most = moved.shape[1] - WARM - BEFORE
     found = {}
     for name, settings in false.items():
-        length = calm.shape[1] - WARM
+        length = calm.shape[1] - WARM  # KSWIN's too, of one stream
         rates = [sum(map(len, each["alarms"])) / (len(each["alarms"]) * length) for each in settings]
         means = [np.mean([_first(rows, most) for rows in each["alarms"]]) for each in delays[name]]
         found[name] = _at(rate, np.array(rates), np.array(means), most)
@@ -236,10 +236,10 @@ def _at(rate: float, rates: Float, delays: Float, most: int) -> float:
     return np.inf if delay > 0.5 * most else delay
 
 
-def _asked(change: Change, streams: Float) -> dict[str, list[dict[str, list[list[int]]]]]:
+def _asked(change: Change, streams: Float, slow: tuple[int, int]) -> dict[str, list[dict[str, list[list[int]]]]]:
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder) / "job.npz"
-        np.savez(job, streams=streams, warm=WARM, binary=change.binary, slow=3)
+        np.savez(job, streams=streams, warm=WARM, binary=change.binary, slow=slow)
         return dict(json.loads(RIVER.run("river_streams.py", str(job)).strip().splitlines()[-1]))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -29,11 +30,19 @@ from tests.loop.conftest import END
 
 
 def answer_a_day(
-    project: Project, number: int, *, shift: float = 0.0, labelled: bool = True, scale: float = 1.0, rows_: int = 200
+    project: Project,
+    number: int,
+    *,
+    shift: float = 0.0,
+    labelled: bool = True,
+    scale: float = 1.0,
+    rows_: int = 200,
+    tied: bool = False,
 ) -> None:
     """Put a day of predictions by every arm in the log, and their labels a few hours later.
 
-    `scale` is what the numbers are sent times: labels go by what they should have been.
+    `scale` is what the numbers are sent times: labels go by what they should have been. Of `tied` rows the kind goes
+    by x, each as it is distributed otherwise.
     """
     endpoint = project.endpoint()
     assert endpoint is not None
@@ -41,6 +50,8 @@ def answer_a_day(
     start = END + timedelta(days=number)
     at = [to_us(start) + i * 86_400_000_000 // rows_ for i in range(rows_)]
     rows = [{"at": t, "x": float(random.normal() + shift), "kind": str(random.choice(["a", "b", "c"]))} for t in at]
+    if tied:
+        rows = [row | {"kind": "abc"[int(3 * NormalDist().cdf(float(row["x"])))]} for row in rows]
     truth = [float(random.random() < 1 / (1 + np.exp(-1.5 * row["x"]))) for row in rows]  # type: ignore[operator]
     rows = [row | {"x": row["x"] * scale} for row in rows]  # type: ignore[operator]
     ids = [derived(start, str(number), str(i)) for i in range(rows_)]

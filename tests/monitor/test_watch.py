@@ -62,6 +62,22 @@ def test_drift_pages_once_stays_silent_and_is_resolved():
     assert windows == ["ok", "page", "watch", "watch", "watch", "ok", "ok"]
 
 
+def test_no_two_findings_of_a_day_have_one_id_though_a_window_ends_on_the_day_of_the_page():
+    on_a_last_day = 0
+    for first in range(7, 14):
+
+        def moved(day, frame, first=first):
+            if day >= first:
+                frame["size"] += 3
+
+        found = replay(moved, days=21)
+        assert len({f.id for f in found}) == len(found)
+        page = next(f for f in found if f.question == "drift" and f.verdict == "page")
+        on_a_last_day += (page.end - datetime(1970, 1, 1, tzinfo=UTC)).days % 7 == FIRST_DAY % 7
+        assert told(found, "drift") == [("size", "page")]
+    assert on_a_last_day
+
+
 def test_a_finding_says_what_where_and_how_sure():
     page = next(f for f in replay(shifted) if f.verdict == "page" and f.question == "drift")
     assert page.estimate is not None

@@ -13,23 +13,19 @@ from typing import Any, TypeAlias
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
-from kaizen.core import plugins
 from kaizen.core.clock import SystemClock, from_us
-from kaizen.core.ports import Framework
-from kaizen.core.records import FeatureColumn
 from kaizen.data import tables
 from kaizen.data.counting import Table
 from kaizen.loop.odd_rows import odd_rows
 from kaizen.loop.pair import Pair
+from kaizen.loop.told_apart import classify
 from kaizen.monitor import compare as comparing
 from kaizen.monitor.compare import ColumnCompared, Comparison, TableRead
 from kaizen.monitor.drift import Change, change
-from kaizen.monitor.joint import Fit, Joint, joint
+from kaizen.monitor.joint import Joint, joint
 
 FEWEST_ROWS = 100  # of either table, to look at all columns together
-ROUNDS = 60  # of boosting, of the classifier that is to tell the tables apart
 
 Source: TypeAlias = "str | Path | Mapping[str, Any]"
 Note: TypeAlias = Callable[[str], None]
@@ -115,19 +111,7 @@ def _together(pair: Pair, names: Sequence[str], note: Note) -> Joint | None:
     columns, old, new = pair.sides(names)
     if len(columns) < 2 or min(len(old.blocks), len(new.blocks)) < FEWEST_ROWS:
         return None
-    return joint(columns, old, new, _classify)
-
-
-def _classify(
-    columns: Sequence[FeatureColumn],
-    features: NDArray[np.float64],
-    target: NDArray[np.float64],
-    others: NDArray[np.float64],
-) -> Fit:
-    framework: Framework = plugins.load("framework", "lightgbm")()
-    params = {**framework.defaults("classification"), "num_leaves": 8, "min_data_in_leaf": 20}
-    fitted = framework.fit("classification", params, columns, features, target, seed=0, rounds=ROUNDS)
-    return Fit(fitted.predict(others), np.asarray(fitted.importance(), np.float64))
+    return joint(columns, old, new, classify)
 
 
 @contextmanager

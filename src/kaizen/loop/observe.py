@@ -20,11 +20,12 @@ from kaizen.core.records import Arm, Bundle, Column, Endpoint, Finding
 from kaizen.core.rules import Rules
 from kaizen.experiment.compare import Comparison, compare, pair
 from kaizen.graph.frame import take
-from kaizen.loop import history, labelled, operations, unlabelled
+from kaizen.loop import history, labelled, operations, together, unlabelled
 from kaizen.loop.history import Answers
 from kaizen.loop.labelled import LabelledState, MatureDay, Today
 from kaizen.loop.policy import Compared
 from kaizen.loop.triggers import Request
+from kaizen.monitor import inputs
 from kaizen.monitor.operations import OperationsState
 from kaizen.monitor.reference import Reference
 from kaizen.monitor.settings import MonitorSettings, settings_of
@@ -135,6 +136,7 @@ def _watched(
     stamp = _stamp(project, champion, f"watch {day}")
     known = partial(unlabelled.reference_rows, project, reference.estimate)
     after, findings = watch(reference, state, block, settings, stamp=stamp, rows=known)
+    findings += _together(project, champion, reference, findings, after, stamp)
     open_from = joined if before.matured is None else before.matured + 1
     last = open_from - 1 if last is None else last
     by_label, more = labelled.observe(
@@ -151,6 +153,18 @@ def _watched(
     )
     findings = labelled.explained(project, champion, reference, by_label, findings, last)
     return msgspec.structs.replace(before, watched=champion, watch=after, labelled=by_label), findings + more
+
+
+def _together(
+    project: Project, champion: str, reference: Reference, findings: list[Finding], after: WatchState, stamp: Stamper
+) -> list[Finding]:
+    """Return what all columns show together, on the day that a window is full."""
+    full = next((f for f in findings if f.question == inputs.SUMMARY and f.verdict != "page"), None)
+    if full is None:
+        return []
+    still = [incident.subject for incident in after.incidents if incident.question == inputs.QUESTION]
+    found = together.look(project, champion, reference, full, still, stamp)
+    return [] if found is None else [found]
 
 
 def _shared(settings: MonitorSettings, reference: Reference) -> MonitorSettings:

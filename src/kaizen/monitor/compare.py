@@ -18,6 +18,8 @@ from kaizen.core.ids import derived
 from kaizen.core.records import Finding
 from kaizen.monitor.drift import MATTERS, MISSING_MATTERS, Change
 from kaizen.monitor.joint import MATTERS as AUC_MATTERS
+from kaizen.monitor.joint import METHOD as METHOD_JOINT
+from kaizen.monitor.joint import SUMMARY as JOINT
 from kaizen.monitor.joint import Joint
 from kaizen.monitor.quality import SINGLE
 from kaizen.stats.ebh import e_bh
@@ -192,13 +194,13 @@ def _joint_finding(together: Together | None, current: TableRead, at: datetime) 
         return
     joint = together.joint
     yield Finding(
-        id=derived(at, "compare", current.address, "joint drift"),
+        id=derived(at, "compare", current.address, JOINT),
         project="compare",
         at=at,
         by="compare",
-        question="joint drift",
+        question=JOINT,
         subject="all columns",
-        method="AUC of a classifier cross-fitted on blocks; Mann-Whitney test of blocks as an e-value",
+        method=METHOD_JOINT,
         estimate=joint.auc,
         low=None,
         high=None,

@@ -86,8 +86,11 @@ def observe(
             opened += told
     findings = [*opened, _group(opened, columns, day, limit, stamp)] if opened else []
     if window is not None:
-        more, incidents = _summed_up(reference, columns, window, incidents, limit, stamp)
+        fresh_names = {finding.subject for finding in opened}  # what opens today is not over today
+        more, incidents = _ended(reference, window, incidents, fresh_names, limit * len(columns), stamp)
         findings += more
+        if not opened:  # the page says what there is to say of this window
+            findings.append(_summary(reference, columns, incidents, window, limit, stamp))
         summed_up = last
     return Inputs(days, summed_up, streams), findings, incidents
 
@@ -213,26 +216,22 @@ def _group(opened: Sequence[Finding], columns: Sequence[_Column], day: Day, limi
     )
 
 
-def _summed_up(
+def _ended(
     reference: Reference,
-    columns: Sequence[_Column],
     window: Window,
     incidents: tuple[Incident, ...],
-    limit: float,
+    opened: set[str],
+    needed: float,
     stamp: Stamp,
 ) -> tuple[list[Finding], tuple[Incident, ...]]:
-    """Return what a full window says, and the incidents that it does not end."""
-    needed = limit * len(columns)
-    changes = [change(p, window.counts[p.key], needed) for p in reference.profiles if p.key in window.counts]
+    """Return which incidents a full window ends, and those that it does not."""
     findings: list[Finding] = []
-    for name, mine in by_column([seen.profile for seen in changes]):
-        parts = [seen for seen in changes if seen.profile in mine]
-        clean = all(seen.is_clean for seen in parts)
+    for name, profiles in by_column([p for p in reference.profiles if p.key in window.counts]):
+        parts = [change(profile, window.counts[profile.key], needed) for profile in profiles]
+        clean = name not in opened and all(seen.is_clean for seen in parts)
         happened, incidents = settle(incidents, QUESTION, name, fires=False, clean=clean, at=window.end)
         if happened == "closed":
             findings.append(_over(name, max(parts, key=lambda seen: seen.distance), window, stamp))
-    unseen = [p.name for p in reference.columns if p.key not in window.counts]
-    findings.append(_summary(changes, columns, unseen, incidents, window, limit, stamp))
     return findings, incidents
 
 
@@ -256,14 +255,16 @@ def _over(name: str, seen: Change, window: Window, stamp: Stamp) -> Finding:
 
 
 def _summary(
-    changes: Sequence[Change],
+    reference: Reference,
     columns: Sequence[_Column],
-    unseen: Sequence[str],
     incidents: tuple[Incident, ...],
     window: Window,
     limit: float,
     stamp: Stamp,
 ) -> Finding:
+    needed = limit * len(columns)
+    changes = [change(p, window.counts[p.key], needed) for p in reference.profiles if p.key in window.counts]
+    unseen = [p.name for p in reference.columns if p.key not in window.counts]
     still = tuple(i.subject for i in incidents if i.question == QUESTION)
     worst = max(changes, key=lambda seen: seen.distance)
     usual = statistics.median(seen.detectable for seen in changes)

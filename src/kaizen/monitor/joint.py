@@ -32,6 +32,8 @@ from kaizen.stats.serial import mid_ranks
 
 Float: TypeAlias = NDArray[np.float64]
 
+SUMMARY = "joint drift"
+METHOD = "AUC of a classifier cross-fitted on blocks; Mann-Whitney test of blocks as an e-value"
 MATTERS = 0.65  # AUC
 FOLDS = 5
 LABELS = 63  # of a category that are told apart

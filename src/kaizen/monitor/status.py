@@ -11,6 +11,7 @@ from kaizen.core.records import Finding
 from kaizen.monitor import (
     fairwatch,
     inputs,
+    joint,
     latelabels,
     operations,
     performance,
@@ -62,6 +63,12 @@ QUESTIONS: Final = (
         "Has a column, or have the answers, changed?",
         inputs.SUMMARY,
         "largest distance of a column from its reference",
+    ),
+    Question(
+        joint.SUMMARY,  # it opens nothing
+        "Do the columns go together as they did?",
+        joint.SUMMARY,
+        "AUC of telling the window from the reference",
     ),
     Question(
         quality.QUESTION,
