@@ -53,7 +53,8 @@ def html(standing: EndpointStanding, findings: Sequence[Finding], changes: Seque
     """
     parts = [_headline(standing)]
     if standing.fired:
-        parts.append(section("What fired", *(_fired(each) for each in standing.fired)))
+        fired = [_fired(each) for each in standing.fired]
+        parts.append(section("What fired", columns(*fired) if len(fired) > 1 else fired[0]))
     parts.append(section("Over time", *_over_time(standing, findings)))
     parts.append(section("What is watched", _watched(standing)))
     if changes:

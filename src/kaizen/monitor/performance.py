@@ -133,7 +133,9 @@ def _finding(
         start=last_start - timedelta(days=last - first),
         end=last_start + timedelta(days=1),
         says=_says(verdict, loss, state, float(means.mean())),
+        matters=loss.loss_bound,
         began=None if began is None or verdict != "page" else last_start - timedelta(days=last - began),
+        impact=float(means.mean()) - loss.mean if verdict == "page" else None,
     )
 
 
