@@ -14,6 +14,7 @@ from kaizen.core.ids import derived
 from kaizen.core.records import Finding
 from kaizen.core.rules import Rule, Rules
 from kaizen.data import validate
+from kaizen.data.columns import kind_of
 from kaizen.data.rules import outside_of
 from kaizen.data.validate import Violation
 from kaizen.loop.pair import Pair
@@ -35,15 +36,17 @@ def odd_rows(
     ignore
         Columns to leave out.
     """
-    rules = Rules(
+    rules = {name: _rule(pair, name, changes.get(name, ())) for name in pair.old.stored if name not in ignore}
+    looked_at = [name for name, rule in rules.items() if _may_be_odd(pair, rule, changes.get(name, ()))]
+    kept = Rules(
         rows=pair.old.rows,
-        columns=tuple(_rule(pair, name, changes.get(name, ())) for name in pair.old.stored if name not in ignore),
+        columns=tuple(rules[name] for name in looked_at),
         task="regression",
         target="",
         time=pair.time,
-        ignored=tuple(ignore),
+        ignored=(*ignore, *(rules.keys() - set(looked_at))),
     )
-    found = validate.check(pair.new.sql, pair.new.view, rules)
+    found = validate.check(pair.new.sql, pair.new.view, kept)
     return [_finding(violation, pair, at) for violation in found if violation.rule in _TOLD]
 
 
@@ -53,6 +56,18 @@ def _rule(pair: Pair, name: str, changes: Sequence[Change]) -> Rule:
     if kind != "number" or bins is None or not bins.edges:
         return Rule(column=name, type=kind, seen=pair.old.filled[name] > 0)
     return Rule(column=name, type=kind, low=bins.low, high=bins.high, max_outside=outside_of(pair.old.filled[name]))
+
+
+def _may_be_odd(pair: Pair, rule: Rule, changes: Sequence[Change]) -> bool:
+    """Say whether the counts leave it open that a column has something odd: most have nothing, and cost no pass."""
+    stored = pair.new.stored.get(rule.column)
+    if stored is None or rule.column == pair.time or kind_of(stored) != kind_of(pair.old.stored[rule.column]):
+        return True
+    if rule.low is None:
+        return False
+    counts = changes[0].counts  # far below, below, …, above, far above, missing
+    beyond = counts[0] + counts[1] + counts[-3] + counts[-2]
+    return bool(counts[0] + counts[-2] > 0 or beyond > rule.max_outside * max(1.0, counts[:-1].sum()))
 
 
 def _finding(violation: Violation, pair: Pair, at: datetime) -> Finding:

@@ -90,7 +90,7 @@ class Pair:
         sides = []
         for table in (self.old, self.new):
             step = -(-table.rows // SAMPLE)
-            frame = {column.name: table.column(column.name, column.type, step) for column in columns}
+            frame = table.frame(columns, step)
             rows = -(-table.rows // step)
             blocks = np.arange(rows, dtype=np.int64) * STRETCHES // rows
             if self.time is not None and table.rows <= PIECE:
@@ -99,11 +99,13 @@ class Pair:
         return columns, sides[0], sides[1]
 
     def _numbers(self, name: str, kind: ColumnType) -> Counted:
-        bins = bins_of(kind, self.old.sample(name))
         if self._days is None:
+            bins = bins_of(kind, self.old.sample(name))
             table = np.sum([tally(bins, piece) for piece in self.old.numbers(name)], axis=0)[None]
         else:
-            table = self._days.table(bins, next(self.old.numbers(name)))
+            values = next(self.old.numbers(name))
+            bins = bins_of(kind, values)
+            table = self._days.table(bins, values)
         profile = profile_of(name, kind, bins, table, self._days)
         if name not in self.new.stored:
             return profile, _all_missing(profile, self.new.rows)
