@@ -24,6 +24,7 @@ STRETCHES = 30  # blocks of a table without a time: so many stretches of rows
 DAY_US = 86_400_000_000
 _DTYPES: Final = {"number": np.float64, "boolean": np.float64}
 _OTHER = "\x1a"  # stands for all labels beyond `LABELS`
+_FIRST = 2048  # rows that show that numbers are not whole, where they are not
 _ROWS_OF_A_COUNTER = 100  # fewer may all differ by chance
 _OFTEN_NEW = 0.1  # share of the rows of a counter that have a number of their own
 _GROWS = 0.95  # correlation with the order of rows, or with their time
@@ -98,9 +99,13 @@ class Table:
         asked = f"SELECT {self._number(name)} AS v {self._from}"
         return self._fetched(f"SELECT * FROM ({asked}) USING SAMPLE reservoir({SAMPLE} ROWS) REPEATABLE (0)")
 
-    def labels(self, name: str) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
-        """Return the labels of a column by block: label ("": missing), block, and how often, one entry each."""
-        source = f"SELECT coalesce({self._value(name, 'category')}, '') AS v, {self._block()} AS b {self._from}"
+    def labels(self, name: str, *, by_block: bool = True) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the labels of a column by block: label ("": missing), block, and how often, one entry each.
+
+        Without `by_block` all rows are of block 0.
+        """
+        block = self._block() if by_block else "0"
+        source = f"SELECT coalesce({self._value(name, 'category')}, '') AS v, {block} AS b {self._from}"
         if int(self._one(f"SELECT approx_count_distinct(v) FROM ({source})")[0]) > LABELS:
             kept = f"SELECT v FROM ({source}) GROUP BY v ORDER BY count(*) DESC, v LIMIT {LABELS}"
             source = f"SELECT CASE WHEN v = '' OR v IN ({kept}) THEN v ELSE '{_OTHER}' END AS v, b FROM ({source})"
@@ -116,8 +121,10 @@ class Table:
 
     def frame(self, columns: Sequence[Column], step: int = 1) -> Frame:
         """Return columns of every `step`-th row, numbers and labels, in one pass."""
+        if not columns:
+            return {}
         picked = ", ".join(f"{self._held(c.name, c.type)} AS c{place}" for place, c in enumerate(columns))
-        numbered = f"SELECT {picked or '1'}, row_number() OVER () - 1 AS r {self._from}"
+        numbered = f"SELECT {picked}, row_number() OVER () - 1 AS r {self._from}"
         found = self.sql.execute(f"SELECT * FROM ({numbered}) WHERE r % {step} = 0 ORDER BY r").fetchnumpy()
         return {
             c.name: np.asarray(np.ma.getdata(found[f"c{place}"]), _DTYPES.get(c.type, np.object_))
@@ -138,6 +145,8 @@ class Table:
         if kind_of(self.stored[name]) != "number" or self.filled[name] < max(0.99 * self.rows, _ROWS_OF_A_COUNTER):
             return False
         x = quoted(name)
+        if not self._one(f"SELECT bool_and(x = floor(x)) FROM (SELECT {x} AS x {self._from} LIMIT {_FIRST})")[0]:
+            return False
         about, whole, low, high = self._one(
             f"SELECT approx_count_distinct({x}), bool_and({x} = floor({x})), min({x}), max({x}) {self._from}"
         )
@@ -163,6 +172,10 @@ class Table:
         return f"(row_number() OVER () - 1) * {STRETCHES} // {max(self.rows, 1)}"
 
     def _number(self, name: str) -> str:
+        x, stored = quoted(name), self.stored[name]
+        if stored in ("FLOAT", "DOUBLE"):
+            held = x if stored == "FLOAT" else f"CAST(greatest(least({x}, 1e38), -1e38) AS FLOAT)"
+            return f"CASE WHEN isfinite({x}) THEN {held} ELSE 'nan'::FLOAT END"
         value = self._value(name, "number")
         held = f"CAST(greatest(least({value}, 1e38), -1e38) AS FLOAT)"  # of NULL and a number they give the number
         return f"CASE WHEN {value} IS NULL THEN 'nan'::FLOAT ELSE {held} END"

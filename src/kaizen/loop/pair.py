@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -18,6 +18,7 @@ from kaizen.monitor.parts import Vocabulary, parts_of, vocabulary_of
 from kaizen.monitor.reference import Days, Profile, profile_of
 
 Counts: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
 Counted: TypeAlias = tuple[Profile, Counts]  # a part of a column, and the counts of the other table
 
 SAMPLE = 6000  # rows of either table that all columns are looked at together on
@@ -52,6 +53,7 @@ class Pair:
         old.time = self.time = self._time(time)
         self._blocks = old.blocks() if old.rows <= PIECE else None
         self._days = None if self._blocks is None else Days.of(self._blocks)
+        self._picked: dict[tuple[bool, str], Floats] = {}  # whether of `new`, column: the numbers that `sides` gives
 
     def columns(self, ignore: tuple[str, ...] = ()) -> list[str]:
         """Return the columns to compare, in the order of the reference."""
@@ -90,7 +92,9 @@ class Pair:
         sides = []
         for table in (self.old, self.new):
             step = -(-table.rows // SAMPLE)
-            frame = table.frame(columns, step)
+            is_new = table is self.new
+            read = {c.name: self._picked[is_new, c.name] for c in columns if (is_new, c.name) in self._picked}
+            frame = table.frame([column for column in columns if column.name not in read], step) | read
             rows = -(-table.rows // step)
             blocks = np.arange(rows, dtype=np.int64) * STRETCHES // rows
             if self.time is not None and table.rows <= PIECE:
@@ -103,13 +107,20 @@ class Pair:
             bins = bins_of(kind, self.old.sample(name))
             table = np.sum([tally(bins, piece) for piece in self.old.numbers(name)], axis=0)[None]
         else:
-            values = next(self.old.numbers(name))
+            (values,) = self._read(self.old, name)
             bins = bins_of(kind, values)
             table = self._days.table(bins, values)
         profile = profile_of(name, kind, bins, table, self._days)
         if name not in self.new.stored:
             return profile, _all_missing(profile, self.new.rows)
-        return profile, np.sum([tally(bins, piece) for piece in self.new.numbers(name)], axis=0)
+        return profile, np.sum([tally(bins, piece) for piece in self._read(self.new, name)], axis=0)
+
+    def _read(self, table: Table, name: str) -> Iterator[NDArray[np.float32]]:
+        """Yield a column's numbers, and keep those of the rows that all columns are looked at together on."""
+        for piece in table.numbers(name):
+            if table.rows <= PIECE:
+                self._picked[table is self.new, name] = piece[:: -(-table.rows // SAMPLE)].astype(np.float64)
+            yield piece
 
     def _labels(self, name: str) -> Counted:
         labels, blocks, times = self.old.labels(name)
@@ -124,7 +135,7 @@ class Pair:
         profile = profile_of(name, "category", bins, table, days)
         if name not in self.new.stored:
             return profile, _all_missing(profile, self.new.rows)
-        labels, _, times = self.new.labels(name)
+        labels, _, times = self.new.labels(name, by_block=False)
         return profile, np.bincount(_placed(bins, labels), times, minlength=bins.size).astype(np.int64)
 
     def _parts(self, name: str, kind: ColumnType) -> list[Counted]:
