@@ -37,7 +37,7 @@ def main() -> None:
 
 def measure(*, quick: bool) -> Html:
     """Print how many windows of each size page without a change; return the picture."""
-    windows = 10 if quick else 200
+    windows = 5 if quick else 50
     found = {size: _pages(size, windows) for size in SIZES}
     rows = [[f"{size:,}", f"{mine:.1%}", f"{theirs:.1%}"] for size, (mine, theirs) in found.items()]
     table(("rows", "kaizen pages", "Evidently's defaults: some column drifts"), rows)

@@ -31,6 +31,8 @@ _FLOATS = frozenset(("FLOAT", "DOUBLE"))
 _STRINGS = frozenset(("VARCHAR", "UUID", "TIME"))
 _TEXT_WORDS = 4.0  # words a value, on average: "New York City" stays a category
 _TEXT_DISTINCT = 0.5  # share of values that differ
+_FIRST_ROWS = 20_000  # on which most columns show that they have too few words
+_NEARLY = 0.8
 
 
 def quoted(name: str) -> str:
@@ -166,12 +168,19 @@ def _select(view: str) -> str:
 
 def texts_of(sql: duckdb.DuckDBPyConnection, view: str, names: Sequence[str]) -> set[str]:
     """Return which of these columns of strings are text: many words, and values that mostly differ."""
+    first = _words(sql, f"SELECT * FROM ({_select(view)}) LIMIT {_FIRST_ROWS}", names)
+    names = [name for name, (words, _) in first.items() if words is None or words >= _NEARLY * _TEXT_WORDS]
+    found = _words(sql, _select(view), names)
+    return {name for name, (words, new) in found.items() if (words or 0) >= _TEXT_WORDS and new >= _TEXT_DISTINCT}
+
+
+def _words(sql: duckdb.DuckDBPyConnection, query: str, names: Sequence[str]) -> dict[str, tuple[float | None, float]]:
+    """Return the mean number of words of each column of strings, and the share of its values that differ."""
     if not names:
-        return set()
+        return {}
     figures = ", ".join(
         f"avg(length({x}) - length(replace({x}, ' ', '')) + 1), approx_count_distinct({x}) / greatest(count({x}), 1)"
         for x in (f"trim(CAST({quoted(name)} AS VARCHAR))" for name in names)
     )
-    row = sql.execute(f"SELECT {figures} FROM ({_select(view)})").fetchall()[0]
-    pairs = zip(names, row[::2], row[1::2], strict=True)
-    return {name for name, words, distinct in pairs if (words or 0) >= _TEXT_WORDS and distinct >= _TEXT_DISTINCT}
+    row = sql.execute(f"SELECT {figures} FROM ({query})").fetchall()[0]
+    return dict(zip(names, zip(row[::2], row[1::2], strict=True), strict=True))
