@@ -80,7 +80,7 @@ def _evidently(usual: Columns, now: Columns) -> dict[str, float]:
             names = np.unique(np.concatenate((before, now[name])))
             p, q = (np.array([np.mean(values == each) for each in names]) for values in (before, now[name]))
             middle = (p + q) / 2
-            parts = [np.sum(x[x > 0] * np.log2(x[x > 0] / middle[x > 0])) for x in (p, q)]
+            parts = [np.sum(x[x > 0] * np.log(x[x > 0] / middle[x > 0])) for x in (p, q)]
             found[name] = float(np.sqrt(sum(parts) / 2))
     return found
 
