@@ -37,7 +37,7 @@ def run(once: bool, every: float, folder: Path, as_json: bool) -> None:  # noqa:
     log_to(sys.stderr)
     project = Project.open(folder)
     if project.endpoint() is None:
-        raise _nothing_promoted(folder)
+        raise nothing_promoted(folder)
     while True:
         with cycle.alone(project):  # let go between looks, so that a person can trigger, approve and roll back
             turned = _turn_what_is_due(project, quiet=as_json)
@@ -173,7 +173,7 @@ def trigger(reason: str, folder: Path, as_json: bool) -> None:  # noqa: FBT001
     project = Project.open(folder)
     endpoint = project.endpoint()
     if endpoint is None:
-        raise _nothing_promoted(folder)
+        raise nothing_promoted(folder)
     if endpoint.arm("challenger") is not None:
         raise DecisionError(
             "a challenger is being tried already", where=endpoint.id, fix="kaizen experiment status shows how it stands"
@@ -185,7 +185,8 @@ def trigger(reason: str, folder: Path, as_json: bool) -> None:  # noqa: FBT001
         print_json(decision)
 
 
-def _nothing_promoted(folder: Path) -> DecisionError:
+def nothing_promoted(folder: Path) -> DecisionError:
+    """Return the error of what needs an endpoint."""
     return DecisionError("this project has no endpoint yet", where=str(folder), fix="kaizen learn")
 
 

@@ -50,6 +50,7 @@ _COMPARED: Final[Mapping[type[ast.cmpop], Operator]] = {
 _ADDED: Final[Mapping[type[ast.operator], Literal["+", "-", "*", "/"]]] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/",
 }  # fmt: skip
+_FUNCTIONS: Final[Mapping[str, Literal["abs", "min", "max"]]] = {"abs": "abs", "min": "min", "max": "max"}
 _KINDS: Final[Mapping[ColumnType, Kind]] = {
     "number": "number", "boolean": "number", "category": "text", "text": "text", "time": "time",
 }  # fmt: skip
@@ -258,13 +259,13 @@ class _Reader:
         return Arithmetic(operator, self._number(node.left), self._number(node.right))
 
     def _call(self, node: ast.Call) -> Called:
-        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        name = _FUNCTIONS.get(node.func.id) if isinstance(node.func, ast.Name) else None
         count = len(node.args)
-        if name not in ("abs", "min", "max") or node.keywords:
+        if name is None or node.keywords:
             raise self._error(f"{self._shown(node.func)} is no function of checks", node, "there are abs, min and max")
         if (count == 1) != (name == "abs") or not count:
             raise self._error(f"{name} takes {'one number' if name == 'abs' else 'two or more'}, not {count}", node)
-        found = Called(name, tuple(self._number(each) for each in node.args))  # type: ignore[arg-type]
+        found = Called(name, tuple(self._number(each) for each in node.args))
         if functions_deep(found) > _DEEPEST_CALLS:
             raise self._error(f"functions nest more than {_DEEPEST_CALLS} deep", node)
         return found

@@ -68,7 +68,8 @@ def _make(project: Project, journal: Journal, asked: Decision, note: Note) -> De
     dataset = journal.step("retraining rows", (asked.id,), lambda made: _dataset(project, asked, made), str)
     note("retraining: comparing what was served with the source")
     key = f"skew {asked.id}"
-    journal.step("skew", (asked.id,), lambda made: skew.at_retraining(project, asked.at, made, key), str)
+    said = journal.step("skew", (asked.id,), lambda made: skew.at_retraining(project, asked.at, made, key), str)
+    note(f"retraining: {said}")
     rows = material(project, project.records.get(Dataset, dataset), newest_days=HOLDOUT_DAYS)
     champion = _run_of(project, _endpoint(project).champion.bundle)
     settings = Settings(champion.algorithm, dict(champion.params))
@@ -234,7 +235,7 @@ def _dataset(project: Project, asked: Decision, made: list[Record]) -> str:
     champion = _endpoint(project).champion.bundle
     sieve = Sieve(rules_of(project, champion), spells(project), project.file.data.time_zone)
     for answered in history.champions(project.log, end=mature):
-        labelled = _labelled(history.in_event_order(answered), known)
+        labelled = history.labelled(history.in_event_order(answered), known)
         good = history.select(labelled, np.flatnonzero(sieve.good(labelled)))
         frames.append(_learnable(good, known, columns, base))
     left_out = sieve.finding(project, now, asked.id)
@@ -245,10 +246,6 @@ def _dataset(project: Project, asked: Decision, made: list[Record]) -> str:
     )
     made.append(dataset)
     return dataset.id
-
-
-def _labelled(answered: history.Answers, known: dict[str, float]) -> history.Answers:
-    return history.select(answered, np.flatnonzero(~np.isnan(history.targets(answered.ids, known))))
 
 
 def _learnable(answered: history.Answers, known: dict[str, float], columns: tuple[Column, ...], base: Dataset) -> Frame:

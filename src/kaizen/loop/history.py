@@ -5,7 +5,7 @@ Everything here takes the moment as an argument and returns nothing that was not
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import chain, groupby
 from typing import NamedTuple
@@ -86,6 +86,12 @@ def _first_answers(group: Answers) -> Answers:
     if len(seen) == len(group.ids):
         return group
     return select(group, np.fromiter(seen.values(), np.int64, len(seen)))
+
+
+def labelled(group: Answers, known: Mapping[str, float]) -> Answers:
+    """Return the rows whose label is known."""
+    kept = [place for place, identity in enumerate(group.ids) if identity in known]
+    return select(group, np.asarray(kept, np.int64))
 
 
 def select(group: Answers, index: NDArray[np.int64]) -> Answers:

@@ -203,7 +203,7 @@ def _mature(
         champion = next((g for g in groups if g.role == "champion" and g.bundle == endpoint.champion.bundle), None)
         if champion is None:
             continue
-        champion = _labelled(history.in_event_order(champion), known)
+        champion = history.labelled(history.in_event_order(champion), known)
         if not champion.ids:
             continue
         target = history.targets(champion.ids, known)
@@ -221,11 +221,6 @@ def _mature(
                 paired = pair(np.full(len(both), mature), loss[both], other)
                 pairs.append(PairedDay(mature, champion.bundle, arm.bundle, float(paired.differences[0]), len(both)))
     return max(last, first - 1) if before.matured is None else max(last, before.matured), found, pairs, gaps
-
-
-def _labelled(group: Answers, known: dict[str, float]) -> Answers:
-    kept = [i for i, identity in enumerate(group.ids) if identity in known]
-    return history.select(group, np.asarray(kept, np.int64))
 
 
 def _other(

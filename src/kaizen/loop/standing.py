@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from kaizen.core.project import Project
-from kaizen.core.records import Bundle, Decision, Finding, Step
+from kaizen.core.records import Bundle, Decision, Finding
 from kaizen.loop import tell
-from kaizen.loop.cycle import Turn
-from kaizen.loop.journal import Journal
+from kaizen.loop.cycle import Turn, last_turn
 from kaizen.loop.observe import reference_of
 from kaizen.monitor import standing as standings
 from kaizen.monitor.drift import Change, change
@@ -44,7 +43,7 @@ def gathered(project: Project, *, draw: bool = True) -> tuple[Gathered, ...]:
     reference = reference_of(project, champion.id)
     findings = tuple(project.records.find(Finding))
     decisions = tuple(project.records.find(Decision, where={"endpoint": endpoint.name}))
-    last = _last_turn(project)
+    last = last_turn(project)
     found = EndpointStanding(
         endpoint=endpoint.name,
         revision=endpoint.revision,
@@ -60,11 +59,6 @@ def gathered(project: Project, *, draw: bool = True) -> tuple[Gathered, ...]:
     is_watched = last is not None and last.state.watched == champion.id
     changes = _changes(project, reference, last) if draw and reference and last and is_watched else ()
     return (Gathered(found, findings, changes),)
-
-
-def _last_turn(project: Project) -> Turn | None:
-    steps = project.records.find(Step, where={"name": "turn"}, newest_first=True, limit=1)
-    return Journal(project).result(steps[0], Turn) if steps else None
 
 
 def _changes(project: Project, reference: Reference, last: Turn) -> tuple[Change, ...]:

@@ -86,11 +86,14 @@ def observe(
             opened += told
     findings = [*opened, _group(opened, columns, day, limit, stamp)] if opened else []
     if window is not None:
+        needed = limit * len(columns)
+        changes = [change(p, window.counts[p.key], needed) for p in reference.profiles if p.key in window.counts]
         fresh_names = {finding.subject for finding in opened}  # what opens today is not over today
-        more, incidents = _ended(reference, window, incidents, fresh_names, limit * len(columns), stamp)
+        more, incidents = _ended(changes, window, incidents, fresh_names, stamp)
         findings += more
         if not opened:  # the page says what there is to say of this window
-            findings.append(_summary(reference, columns, incidents, window, limit, stamp))
+            unseen = [p.name for p in reference.columns if p.key not in window.counts]
+            findings.append(_summary(changes, columns, unseen, incidents, window, limit, stamp))
         summed_up = last
     return Inputs(days, summed_up, streams), findings, incidents
 
@@ -217,17 +220,16 @@ def _group(opened: Sequence[Finding], columns: Sequence[_Column], day: Day, limi
 
 
 def _ended(
-    reference: Reference,
+    changes: Sequence[Change],
     window: Window,
     incidents: tuple[Incident, ...],
     opened: set[str],
-    needed: float,
     stamp: Stamp,
 ) -> tuple[list[Finding], tuple[Incident, ...]]:
     """Return which incidents a full window ends, and those that it does not."""
     findings: list[Finding] = []
-    for name, profiles in by_column([p for p in reference.profiles if p.key in window.counts]):
-        parts = [change(profile, window.counts[profile.key], needed) for profile in profiles]
+    for name, profiles in by_column([seen.profile for seen in changes]):
+        parts = [seen for seen in changes if seen.profile in profiles]
         clean = name not in opened and all(seen.is_clean for seen in parts)
         happened, incidents = settle(incidents, QUESTION, name, fires=False, clean=clean, at=window.end)
         if happened == "closed":
@@ -255,16 +257,14 @@ def _over(name: str, seen: Change, window: Window, stamp: Stamp) -> Finding:
 
 
 def _summary(
-    reference: Reference,
+    changes: Sequence[Change],
     columns: Sequence[_Column],
+    unseen: Sequence[str],
     incidents: tuple[Incident, ...],
     window: Window,
     limit: float,
     stamp: Stamp,
 ) -> Finding:
-    needed = limit * len(columns)
-    changes = [change(p, window.counts[p.key], needed) for p in reference.profiles if p.key in window.counts]
-    unseen = [p.name for p in reference.columns if p.key not in window.counts]
     still = tuple(i.subject for i in incidents if i.question == QUESTION)
     worst = max(changes, key=lambda seen: seen.distance)
     usual = statistics.median(seen.detectable for seen in changes)

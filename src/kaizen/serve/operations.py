@@ -172,7 +172,7 @@ class Operations:
             if not self._is_refused:  # said once: what is not written now goes with a later line
                 logger.error("figures not kept error=%s", err)  # noqa: TRY400 (a full disk needs no traceback)
             self._is_refused = True
-        except Exception:
+        except Exception:  # in this thread nobody else would hear of it
             logger.exception("figures not kept")
         finally:
             self._is_writing = False

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from kaizen.cli.loop import nothing_promoted
 from kaizen.cli.output import print_json, project_options
-from kaizen.core.errors import DecisionError, UsageError
+from kaizen.core.errors import UsageError
 from kaizen.core.project import Project
 
 
@@ -49,7 +50,7 @@ def _of_project(folder: Path, out: Path, *, as_json: bool) -> None:
     with stage("report", quiet=as_json) as shown:
         found = gathered(Project.open(folder))
         if not found:
-            raise DecisionError("this project has no endpoint yet", where=str(folder), fix="kaizen learn")
+            raise nothing_promoted(folder)
         standing = found[0].standing
         out.write_text(board.html(*found[0]), encoding="utf-8")
         shown.done(str(out))
