@@ -21,7 +21,10 @@ from tests.cli.conftest import Run_, declare, get, people, post, served, until
 from tests.cli.test_bundle import corrupt
 from tests.cli.test_serve import ROW
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux's /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux's /proc"),
+]
 
 
 @contextmanager

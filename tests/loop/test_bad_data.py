@@ -79,6 +79,7 @@ def test_a_unit_that_changes_for_ten_days_blocks_is_resolved_and_is_not_learned_
     assert "2,000 are left out" in judged.reason
 
 
+@pytest.mark.slow
 def test_absurd_rows_and_broken_checks_are_left_out_of_a_retraining(project: Project) -> None:
     path: Path = project.folder / "kaizen.toml"
     path.write_text(path.read_text().replace("[learn]", "[data.checks]\nsmall = \"x < 50 or kind != 'b'\"\n[learn]", 1))

@@ -213,6 +213,7 @@ def test_the_command_shows_it_to_people_and_to_programs(orders: Project, kaizen:
     assert "'yesterday' is no time; write 2026-01-31" in wrong.err
 
 
+@pytest.mark.slow
 def test_a_retraining_compares_the_newest_predictions_with_the_source_and_goes_on(project: Project) -> None:
     pipeline.learn(project)
     go_through(project, range(9))

@@ -32,6 +32,7 @@ def counts(made, values):
     return tally(made.bins, values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [200, 1000])
 @pytest.mark.parametrize("kind", ["number", "category"])
 def test_a_window_of_50_columns_without_change_pages_in_at_most_one_percent(n, kind, rng):

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from tests.serve import fuzz
 from tests.serve.small import ROW
 
+pytestmark = pytest.mark.slow
+
 METHODS = st.sampled_from([b"GET", b"POST", b"HEAD", b"PUT", b"BREW", b"get", b""])
 PATHS = st.sampled_from([b"/", b"/v1/predict", b"*", b"/%zz%00", b"http://h/x", b"//", b"/a b", b"/" + b"x" * 2000])
 HEADERS = st.sampled_from(
