@@ -21,7 +21,7 @@ from kaizen.serve.operations import Operations, memory_bytes
 from tests.serve.conftest import Process
 from tests.serve.small import ROW, endpoint, publish
 from tests.serve.test_swap import BODY, Load
-from tests.serve.test_workers import pids, until, well
+from tests.serve.test_workers import pids, pids_in, until, well
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux's /proc")
 DAY = timedelta(days=1)
@@ -104,7 +104,7 @@ def test_a_killed_worker_takes_with_it_only_what_came_since_its_last_line(launch
     until(lambda: answered(server) == len(load.answers))
     before = pids(server)
     os.kill(before[1], signal.SIGKILL)
-    server.wait_for(lambda health: well(health) and before[1] not in pids(server), timeout_s=30)
+    server.wait_for(lambda health: well(health) and before[1] not in pids_in(health), timeout_s=30)
     more = Load(server.port, clients=6)
     time.sleep(0.5)
     more.stop()

@@ -33,7 +33,11 @@ pytestmark = [
 
 def pids(server: Process) -> list[int]:
     """Return the processes of the workers, of those that are well."""
-    return [worker["pid"] for worker in server.ask("GET", "/healthz")[1]["workers"] if "pid" in worker]
+    return pids_in(server.ask("GET", "/healthz")[1])
+
+
+def pids_in(health: dict[str, Any]) -> list[int]:
+    return [worker["pid"] for worker in health["workers"] if "pid" in worker]
 
 
 def is_everywhere(revision: int) -> Callable[[dict[str, Any]], bool]:
