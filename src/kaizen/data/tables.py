@@ -71,6 +71,7 @@ def engine(folder: Path) -> duckdb.DuckDBPyConnection:
         "TimeZone = 'UTC'",
         "enable_progress_bar = false",
         "preserve_insertion_order = true",
+        "parquet_metadata_cache = true",  # read anew where a file has changed
         "autoinstall_known_extensions = false",
         "autoload_known_extensions = false",
     ):
