@@ -154,9 +154,20 @@ def test_a_column_that_was_constant_does_not_blow_up_when_it_moves():
     january, march = 1_767_225_600_000_000, 1_772_323_200_000_000
     columns = (Column("at", "time"),)
     frame = {"at": january + np.arange(100, dtype=np.int64) * 3_600_000_000}
-    fitted = fit(defaults(columns), columns, frame, encoding="dense", time_zone="UTC")
+    places = {"sin": col.at.month().sin(12), "cos": col.at.month().cos(12)}
+    fitted = fit(places, columns, frame, encoding="dense", time_zone="UTC")
     moved = transform(fitted.graph, fitted.inputs, {"at": np.array([march])})
     assert np.abs(moved).max() < 10
+
+
+@pytest.mark.parametrize(("days", "is_there"), [(300, False), (360, True)])
+def test_a_month_is_read_by_itself_only_where_rows_have_all_twelve(days: int, is_there: bool) -> None:
+    columns = (Column("at", "time"),)
+    at = 1_767_225_600_000_000 + np.arange(days, dtype=np.int64) * 86_400_000_000
+    fitted = fit(defaults(columns), columns, {"at": np.append(at, MISSING_TIME)}, encoding="dense", time_zone="UTC")
+    names = {column.name for column in fitted.outputs}
+    assert ("at_month_sin" in names) is is_there
+    assert "at_weekday" in names
 
 
 def test_a_column_that_is_called_is_explained() -> None:

@@ -6,7 +6,7 @@
 |---------------|--------------------------------------------|----------------------------------------------------|
 | number        | as it is, NaN if missing                   | median for missing, standardised; a flag `…_missing`|
 | category      | code of a frequent value, else -1          | one column a frequent value, and `…=other`         |
-| time          | hour, weekday, month; sine and cosine of each | the same, as numbers                            |
+| time          | hour, weekday, month (if all twelve were seen); sine and cosine of each | the same, as numbers  |
 | text          | number of words, count of each frequent word  | the same, as numbers                            |
 """
 
@@ -39,6 +39,7 @@ Encoding: TypeAlias = Literal["codes", "dense"]
 MOST_CATEGORIES = 64
 MOST_WORDS = 32
 _CALENDAR = {"hour": 24.0, "weekday": 7.0, "month": 12.0}
+_MONTHS = 12  # rows of fewer say nothing of the months to come, and a model would go on as the last one went
 
 
 class FittedFeatures(msgspec.Struct, frozen=True):
@@ -192,9 +193,15 @@ class _Fitting:
         items: list[_Item] = []
         for part, period in _CALENDAR.items():
             raw = Expression("part", (part, e))
+            if part == "month" and self._distinct(raw) < _MONTHS:
+                continue
             for suffix, expression in (("", raw), ("_sin", raw.sin(period)), ("_cos", raw.cos(period))):
                 items.append(_Item(f"{name}_{part}{suffix}", repr(expression), self.plan.number(expression)))
         return items
+
+    def _distinct(self, e: Expression) -> int:
+        values = self._run([self.plan.finite(self.plan.number(e))])
+        return len(np.unique(values[~np.isnan(values)]))
 
     def _category(self, name: str, e: Expression) -> _Item:
         text = self.plan.string(e)
