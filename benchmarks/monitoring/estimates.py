@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from kaizen.core import plugins
 from kaizen.learn import losses
 from kaizen.learn.problem import Features
-from kaizen.monitor.basis import ReferenceRows
-from kaizen.monitor.estimate import EstimateReference, estimate, fit, keep, outside
+from kaizen.monitor.estimates.basis import ReferenceRows
+from kaizen.monitor.estimates.estimate import EstimateReference, estimate, fit, keep, outside
 from kaizen.page.page import Html
 from kaizen.stats import metrics
 from monitoring import nannyml

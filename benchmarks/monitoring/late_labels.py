@@ -16,9 +16,9 @@ from _report import arguments, goal, machine, table
 
 from kaizen.core.ids import derived
 from kaizen.core.records import Finding
-from kaizen.monitor.labels import LabelBook
-from kaizen.monitor.latelabels import LateState, follow
-from kaizen.monitor.openday import Measures
+from kaizen.monitor.performance.labels import LabelBook
+from kaizen.monitor.performance.latelabels import LateState, follow
+from kaizen.monitor.performance.openday import Measures
 from kaizen.page.charts import Line, lines
 from kaizen.page.page import Html
 from kaizen.stats.metrics import log_loss

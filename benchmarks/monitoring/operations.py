@@ -29,7 +29,7 @@ from kaizen.core.project import Project
 from kaizen.core.records import Arm, Bundle, Column, Decision, Endpoint, PredictionBatch
 from kaizen.graph.frame import Frame, feeds, to_log
 from kaizen.loop import skew
-from kaizen.monitor.operations import QUESTION, OperationsState, assess
+from kaizen.monitor.serving.operations import QUESTION, OperationsState, assess
 from kaizen.page.charts import Bar, bars
 from kaizen.page.page import Html
 from kaizen.serve.aside import Aside

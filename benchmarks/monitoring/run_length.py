@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 import kaizen
 from kaizen.core.records import Column
 from kaizen.graph.frame import Frame
-from kaizen.monitor import inputs, reference
+from kaizen.monitor import reference
+from kaizen.monitor.drift import inputs
 from kaizen.monitor.settings import MonitorSettings
 from kaizen.monitor.stamp import Stamper
 from kaizen.monitor.watch import Block, WatchState, observe

@@ -25,7 +25,8 @@ from scipy.stats import ks_2samp
 
 from kaizen.core.records import Column
 from kaizen.graph.frame import Frame
-from kaizen.monitor import binning, reference, watch
+from kaizen.monitor import reference, watch
+from kaizen.monitor.columns import binning
 from kaizen.monitor.settings import MonitorSettings
 from kaizen.monitor.stamp import Stamper
 from kaizen.page.charts import Bar, bars

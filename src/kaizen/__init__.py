@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kaizen.core.errors import KaizenError
     from kaizen.core.project import Project
     from kaizen.loop.compare import compare
-    from kaizen.monitor.detector import Detector
+    from kaizen.monitor.detector.detector import Detector
 
 __all__ = ["AsyncClient", "Client", "Detector", "KaizenError", "Project", "__version__", "compare"]
 
@@ -31,7 +31,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(client, name)
     if name == "Detector":
-        from kaizen.monitor.detector import Detector
+        from kaizen.monitor.detector.detector import Detector
 
         return Detector
     if name == "compare":

@@ -16,7 +16,7 @@ from kaizen.loop import bad_data, cycle, pipeline
 from kaizen.loop.bad_data import Sieve, explains
 from kaizen.loop.history import Answers
 from kaizen.loop.observe import rules_of
-from kaizen.monitor.spells import Spell
+from kaizen.monitor.quality.spells import Spell
 from kaizen.stats.blocks import day_blocks
 from tests.loop.conftest import END
 from tests.loop.test_cycle import answer_a_day, go_through

@@ -9,7 +9,7 @@ from kaizen.core.project import Project
 from kaizen.core.records import Decision
 from kaizen.loop import pipeline
 from kaizen.loop.standing import gathered, standing
-from kaizen.monitor import board
+from kaizen.monitor.report import board
 from tests.loop.conftest import END, made_up_project
 from tests.loop.test_cycle import go_through
 

@@ -14,10 +14,10 @@ from kaizen.core.project import Project
 from kaizen.core.projectfile import Gate
 from kaizen.core.records import Bundle, Finding
 from kaizen.loop import observe, pipeline, unlabelled
-from kaizen.monitor.basis import ReferenceRows
-from kaizen.monitor.estimate import BLIND
+from kaizen.monitor.estimates.basis import ReferenceRows
+from kaizen.monitor.estimates.estimate import BLIND
+from kaizen.monitor.estimates.unlabelled import SUMMARY
 from kaizen.monitor.reference import Reference
-from kaizen.monitor.unlabelled import SUMMARY
 from tests.loop.conftest import END, TOML, made_up_rows
 from tests.loop.test_cycle import go_through
 from tests.monitor.unlabelled_world import reference

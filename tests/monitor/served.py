@@ -6,7 +6,7 @@ import numpy as np
 
 from kaizen.core.clock import to_us
 from kaizen.core.operations import Figures
-from kaizen.monitor.signals import served_days
+from kaizen.monitor.serving.signals import served_days
 
 FIRST = 20_000
 BEGIN = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=FIRST)

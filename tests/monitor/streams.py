@@ -15,11 +15,12 @@ import numpy as np
 
 from kaizen.core import plugins
 from kaizen.core.records import Column, FeatureColumn
-from kaizen.monitor import facets, latelabels, performance
-from kaizen.monitor.labels import LabelBook
-from kaizen.monitor.latelabels import LateState
-from kaizen.monitor.performance import PerformanceState
+from kaizen.monitor.performance import latelabels, performance
+from kaizen.monitor.performance.labels import LabelBook
+from kaizen.monitor.performance.latelabels import LateState
+from kaizen.monitor.performance.performance import PerformanceState
 from kaizen.monitor.reference import fit
+from kaizen.monitor.segments import facets
 from kaizen.monitor.settings import MonitorSettings
 from kaizen.stats.metrics import per_row
 from tests.monitor.days import stamp

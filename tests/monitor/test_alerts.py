@@ -10,8 +10,11 @@ import pytest
 
 from kaizen.core.alerting import AlertsSection
 from kaizen.core.records import Alert, Decision, Finding
-from kaizen.monitor import alerts, inputs, performance, quality
-from kaizen.monitor.alerts import Moment, Rules, Stake, open_alerts, rules_of, severity, update
+from kaizen.monitor.alerts import alerts
+from kaizen.monitor.alerts.alerts import Moment, Rules, Stake, open_alerts, rules_of, severity, update
+from kaizen.monitor.drift import inputs
+from kaizen.monitor.performance import performance
+from kaizen.monitor.quality import quality
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 STAKE = Stake("log_loss", 0.5)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaizen.monitor.binning import CATEGORIES, KNOWN, LEAST, bins_of, canonical, place, tally
+from kaizen.monitor.columns.binning import CATEGORIES, KNOWN, LEAST, bins_of, canonical, place, tally
 
 numbers = st.lists(
     st.floats(-(2.0**126), 2.0**126, width=32) | st.just(np.nan) | st.sampled_from([0.0, 1.0, 2.5]),

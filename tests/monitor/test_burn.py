@@ -9,7 +9,7 @@ import pytest
 from kaizen.core.clock import to_us
 from kaizen.core.monitoring import LimitsSection
 from kaizen.core.operations import Figures
-from kaizen.monitor.burn import FAST, LOOKS_BACK, SLOW, look, objectives
+from kaizen.monitor.serving.burn import FAST, LOOKS_BACK, SLOW, look, objectives
 from tests.monitor.days import stamp
 from tests.monitor.served import histogram
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kaizen.monitor.binning import bins_of, place
-from kaizen.monitor.estimate import estimate, fit, keep, outside
+from kaizen.monitor.columns.binning import bins_of, place
+from kaizen.monitor.estimates.estimate import estimate, fit, keep, outside
 from kaizen.stats import metrics
 
 FOLDER = Path(os.environ.get("KAIZEN_DATA", Path(__file__).parents[2].parent / "shared" / "data"))

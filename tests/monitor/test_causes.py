@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kaizen.graph.frame import MISSING_TIME
-from kaizen.monitor.causes import likely_cause
+from kaizen.monitor.skew.causes import likely_cause
 
 RNG = np.random.default_rng(0)
 X = RNG.lognormal(3, 1, 300)

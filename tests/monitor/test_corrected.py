@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kaizen.monitor.corrected import FEWEST_KNOWN, Shown, corrected
+from kaizen.monitor.performance.corrected import FEWEST_KNOWN, Shown, corrected
 
 
 def days(rng, known, waiting, miss=0.03):

@@ -10,7 +10,7 @@ import pytest
 
 from kaizen.core.alerting import AlertsSection, ChannelSection, RouteSection
 from kaizen.core.records import Delivery, Part, Silence
-from kaizen.monitor.deliveries import GIVE_UP_AFTER, LONGEST_WAIT, Known, due, retry_at, standing
+from kaizen.monitor.alerts.deliveries import GIVE_UP_AFTER, LONGEST_WAIT, Known, due, retry_at, standing
 from kaizen.testing.records import alert as example
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

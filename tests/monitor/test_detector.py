@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import kaizen
 from kaizen.core.errors import DataError
-from kaizen.monitor.detector import MARGIN, values_of
+from kaizen.monitor.detector.detector import MARGIN, values_of
 
 
 def rng_of(seed):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from kaizen.core.records import Column
-from kaizen.monitor.binning import tally
-from kaizen.monitor.compare import limit_of
-from kaizen.monitor.drift import change
+from kaizen.monitor.columns.binning import tally
+from kaizen.monitor.drift.change import change
+from kaizen.monitor.drift.compare import limit_of
 from kaizen.monitor.reference import fit
 
 

@@ -4,9 +4,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from kaizen.monitor.basis import ReferenceRows
-from kaizen.monitor.estimate import METRICS, EstimateReference, estimate, fit, keep, outside
-from kaizen.monitor.outcomes import table
+from kaizen.monitor.estimates.basis import ReferenceRows
+from kaizen.monitor.estimates.estimate import METRICS, EstimateReference, estimate, fit, keep, outside
+from kaizen.monitor.estimates.outcomes import table
 from kaizen.stats import metrics
 from kaizen.stats.expected import figure
 from tests.monitor.unlabelled_world import Rows, estimated, reference

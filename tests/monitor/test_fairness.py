@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from kaizen.core.records import Column
-from kaizen.monitor import fairness, fairwatch
-from kaizen.monitor.fairness import Tally
-from kaizen.monitor.fairwatch import FairState
-from kaizen.monitor.groups import groups_of
+from kaizen.monitor.columns.groups import groups_of
+from kaizen.monitor.segments import fairness, fairwatch
+from kaizen.monitor.segments.fairness import Tally
+from kaizen.monitor.segments.fairwatch import FairState
 from tests.monitor.days import FIRST_DAY, stamp
 
 COLUMNS = [Column("sex", "category")]

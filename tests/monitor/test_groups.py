@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kaizen.monitor.groups import groups_of
+from kaizen.monitor.columns.groups import groups_of
 
 
 def labels(*values):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kaizen.monitor.binning import bins_of, tally
-from kaizen.monitor.habit import Measure, Value, bin_scores, habit_of, values
+from kaizen.monitor.columns.binning import bins_of, tally
+from kaizen.monitor.columns.habit import Measure, Value, bin_scores, habit_of, values
 
 
 def days(rng, count, level, rows=150):

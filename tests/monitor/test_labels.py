@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaizen.monitor.labels import LabelBook
-from kaizen.monitor.openday import Measures, OpenDay, fine_bin
-from kaizen.monitor.provisional import final_figures
+from kaizen.monitor.performance.labels import LabelBook
+from kaizen.monitor.performance.openday import Measures, OpenDay, fine_bin
+from kaizen.monitor.performance.provisional import final_figures
 from kaizen.stats import metrics
 
 DAY_US = 86_400_000_000

@@ -7,9 +7,9 @@ import pytest
 
 from kaizen.core.monitoring import LimitsSection
 from kaizen.core.operations import Figures, total
-from kaizen.monitor.operations import QUESTION, SUMMARY, Deployment, OperationsState, assess
-from kaizen.monitor.signals import NAMES, failed, refused, series, served_days
-from kaizen.monitor.usual import WARM_UP, signal_streams
+from kaizen.monitor.serving.operations import QUESTION, SUMMARY, Deployment, OperationsState, assess
+from kaizen.monitor.serving.signals import NAMES, failed, refused, series, served_days
+from kaizen.monitor.serving.usual import WARM_UP, signal_streams
 from kaizen.stats.blocks import day_blocks, day_start
 from tests.monitor.days import stamp
 from tests.monitor.served import BEGIN, FIRST, World

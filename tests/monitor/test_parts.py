@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kaizen.graph.frame import MISSING_TIME
-from kaizen.monitor.parts import parts_of, vocabulary_of
+from kaizen.monitor.columns.parts import parts_of, vocabulary_of
 
 DAY, HOUR = 86_400_000_000, 3_600_000_000
 

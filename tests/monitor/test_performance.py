@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from kaizen.monitor.performance import PerformanceState, mature
+from kaizen.monitor.performance.performance import PerformanceState, mature
 from tests.monitor.days import FIRST_DAY, losses, reference, stamp
 
 

@@ -6,11 +6,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from kaizen.monitor.labels import LabelBook
-from kaizen.monitor.latelabels import LateState, follow
-from kaizen.monitor.maturity import Delays, grid_of
-from kaizen.monitor.openday import Measures
-from kaizen.monitor.provisional import Lesson
+from kaizen.monitor.performance.labels import LabelBook
+from kaizen.monitor.performance.latelabels import LateState, follow
+from kaizen.monitor.performance.maturity import Delays, grid_of
+from kaizen.monitor.performance.openday import Measures
+from kaizen.monitor.performance.provisional import Lesson
 from tests.monitor.days import stamp
 
 DAY_US = 86_400_000_000

@@ -16,14 +16,14 @@ from kaizen.core.records import Column
 from kaizen.core.rules import Check, Flow, Rule, Rules
 from kaizen.data.profile import profile
 from kaizen.data.rules import infer
-from kaizen.monitor import volume
-from kaizen.monitor.bad_rows import watched
-from kaizen.monitor.day_rules import by_day
 from kaizen.monitor.paging import Incident
-from kaizen.monitor.quality import QualitySettings, QualityState, assess_day
+from kaizen.monitor.quality import volume
+from kaizen.monitor.quality.bad_rows import watched
+from kaizen.monitor.quality.day_rules import by_day
+from kaizen.monitor.quality.quality import QualitySettings, QualityState, assess_day
+from kaizen.monitor.quality.repeats import repeated, usual_share
+from kaizen.monitor.quality.spells import Rows
 from kaizen.monitor.reference import fit
-from kaizen.monitor.repeats import repeated, usual_share
-from kaizen.monitor.spells import Rows
 from tests.monitor.days import COLUMNS, FIRST_DAY, rows, stamp
 
 REFERENCE_DAYS = np.repeat(np.arange(FIRST_DAY - 40, FIRST_DAY), 300)

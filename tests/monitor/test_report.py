@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaizen.loop.compare import walk
-from kaizen.monitor.binning import bins_of, tally
-from kaizen.monitor.pictures import CELLS, picture
-from kaizen.monitor.report import html
+from kaizen.monitor.columns.binning import bins_of, tally
+from kaizen.monitor.report.pictures import CELLS, picture
+from kaizen.monitor.report.report import html
 
 
 def tables(rng):

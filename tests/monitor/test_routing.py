@@ -9,7 +9,7 @@ import pytest
 
 from kaizen.core.alerting import AlertsSection, ChannelSection, RouteSection
 from kaizen.core.records import Part, Silence
-from kaizen.monitor.routing import channels, in_force, silenced_until
+from kaizen.monitor.alerts.routing import channels, in_force, silenced_until
 from kaizen.testing.records import alert as example
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from kaizen.core.records import Column
-from kaizen.monitor import segments, segmentwatch
 from kaizen.monitor.paging import Incident
-from kaizen.monitor.segments import SegmentState
+from kaizen.monitor.segments import segments, segmentwatch
+from kaizen.monitor.segments.segments import SegmentState
 from tests.monitor.days import FIRST_DAY, stamp
 
 COLUMNS = (Column("origin", "category"), Column("distance", "number"))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kaizen.core.records import Column
-from kaizen.monitor.causes import Cause
-from kaizen.monitor.skew import LIMIT, MATTERS, Counted, Example, findings, judged, judged_apart
+from kaizen.monitor.skew.causes import Cause
+from kaizen.monitor.skew.skew import LIMIT, MATTERS, Counted, Example, findings, judged, judged_apart
 from tests.monitor.days import stamp
 from tests.monitor.served import BEGIN
 

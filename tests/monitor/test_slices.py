@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 
 from kaizen.core.records import Column
-from kaizen.monitor import slices
+from kaizen.monitor.segments import slices
 
 COLUMNS = [
     *(Column(f"n{i}", "number") for i in range(4)),

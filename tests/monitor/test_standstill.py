@@ -7,7 +7,7 @@ import pytest
 
 from kaizen.core.clock import to_us
 from kaizen.core.operations import Figures
-from kaizen.monitor.standstill import look
+from kaizen.monitor.serving.standstill import look
 from tests.monitor.days import stamp
 
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from kaizen.monitor.binning import bins_of, tally
-from kaizen.monitor.habit import habit_of
-from kaizen.monitor.stream import advance, advance_by_window, fresh
+from kaizen.monitor.columns.binning import bins_of, tally
+from kaizen.monitor.columns.habit import habit_of
+from kaizen.monitor.columns.stream import advance, advance_by_window, fresh
 
 ROWS = 80
 

@@ -7,9 +7,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from kaizen.monitor import unlabelled
-from kaizen.monitor.estimate import BLIND, fit
-from kaizen.monitor.unlabelled import KEY, UnlabelledState, assess, labelled, seen
+from kaizen.monitor.estimates import unlabelled
+from kaizen.monitor.estimates.estimate import BLIND, fit
+from kaizen.monitor.estimates.unlabelled import KEY, UnlabelledState, assess, labelled, seen
 from kaizen.stats import metrics
 from tests.monitor.days import stamp
 from tests.monitor.unlabelled_world import Rows, reference

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kaizen.monitor.estimate import estimate, fit, keep
+from kaizen.monitor.estimates.estimate import estimate, fit, keep
 
 EDGES = np.linspace(-2.4, 2.4, 23)
 

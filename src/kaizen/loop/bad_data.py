@@ -23,9 +23,9 @@ from kaizen.core.rules import RowRule, Rules
 from kaizen.graph.batch_check import BatchCheck
 from kaizen.loop.history import Answers
 from kaizen.loop.journal import Journal
+from kaizen.monitor.quality.repeats import repeated
+from kaizen.monitor.quality.spells import QualityState, Spell
 from kaizen.monitor.reference import OUTPUT
-from kaizen.monitor.repeats import repeated
-from kaizen.monitor.spells import QualityState, Spell
 from kaizen.monitor.window import day_name
 from kaizen.stats.blocks import day_blocks
 

@@ -1,6 +1,6 @@
 """Two tables held against each other, no project needed: read column by column, counted, judged.
 
-address ─► data/counting.py ─► counts by block (`pair.py`) ─► monitor/drift.py ─► monitor/compare.py ─► Comparison
+address ─► data/counting.py ─► counts by block (`pair.py`) ─► monitor/drift: change.py ─► compare.py ─► Comparison
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from kaizen.data.counting import Table
 from kaizen.loop.odd_rows import odd_rows
 from kaizen.loop.pair import Pair
 from kaizen.loop.told_apart import classify
-from kaizen.monitor import compare as comparing
-from kaizen.monitor.compare import ColumnCompared, Comparison, TableRead
-from kaizen.monitor.drift import Change, change
-from kaizen.monitor.joint import Joint, joint
+from kaizen.monitor.drift import compare as comparing
+from kaizen.monitor.drift.change import Change, change
+from kaizen.monitor.drift.compare import ColumnCompared, Comparison, TableRead
+from kaizen.monitor.drift.joint import Joint, joint
 
 FEWEST_ROWS = 100  # of either table, to look at all columns together
 

@@ -24,15 +24,16 @@ from kaizen.core.project import Project
 from kaizen.core.records import Finding, Task
 from kaizen.graph.frame import Frame, concat
 from kaizen.loop import history
-from kaizen.monitor import fairness, fairwatch, latelabels, performance, segments, segmentwatch, slices
-from kaizen.monitor.facets import measures_of
-from kaizen.monitor.fairness import FairnessReference, Rate, Tally
-from kaizen.monitor.fairwatch import FairState
-from kaizen.monitor.labels import RATE_DAYS, LabelBook
-from kaizen.monitor.latelabels import LateState
 from kaizen.monitor.paging import Incident, Stamp
+from kaizen.monitor.performance import latelabels, performance
+from kaizen.monitor.performance.labels import RATE_DAYS, LabelBook
+from kaizen.monitor.performance.latelabels import LateState
 from kaizen.monitor.reference import Reference
-from kaizen.monitor.segments import SegmentState
+from kaizen.monitor.segments import fairness, fairwatch, segments, segmentwatch, slices
+from kaizen.monitor.segments.facets import measures_of
+from kaizen.monitor.segments.fairness import FairnessReference, Rate, Tally
+from kaizen.monitor.segments.fairwatch import FairState
+from kaizen.monitor.segments.segments import SegmentState
 from kaizen.monitor.settings import MonitorSettings
 from kaizen.stats.blocks import day_blocks, day_start
 

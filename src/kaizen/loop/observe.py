@@ -25,9 +25,9 @@ from kaizen.loop.history import Answers
 from kaizen.loop.labelled import LabelledState, MatureDay, Today
 from kaizen.loop.policy import Compared
 from kaizen.loop.triggers import Request
-from kaizen.monitor import inputs
-from kaizen.monitor.operations import OperationsState
+from kaizen.monitor.drift import inputs
 from kaizen.monitor.reference import Reference
+from kaizen.monitor.serving.operations import OperationsState
 from kaizen.monitor.settings import MonitorSettings, settings_of
 from kaizen.monitor.stamp import Stamper
 from kaizen.monitor.watch import Block, WatchState

@@ -18,8 +18,8 @@ from kaizen.data.columns import kind_of
 from kaizen.data.rules import outside_of
 from kaizen.data.validate import Violation
 from kaizen.loop.pair import Pair
-from kaizen.monitor.drift import Change
-from kaizen.monitor.quality import METHOD_SINGLE, SINGLE
+from kaizen.monitor.drift.change import Change
+from kaizen.monitor.quality.quality import METHOD_SINGLE, SINGLE
 
 _TOLD: Final = ("present", "new", "type", "range", "extreme", "late")  # what is missing or unknown is drift's to say
 

@@ -19,13 +19,13 @@ from kaizen.core.operations import Figures, total
 from kaizen.core.operations_file import FOLDER, OperationsFile, Told
 from kaizen.core.project import Project
 from kaizen.core.records import Bundle, Endpoint, Finding
-from kaizen.monitor import burn, standstill
-from kaizen.monitor.operations import QUESTION, Assessed, Deployment, OperationsState, assess
 from kaizen.monitor.paging import Incident, Stamp
+from kaizen.monitor.serving import burn, standstill
+from kaizen.monitor.serving.operations import QUESTION, Assessed, Deployment, OperationsState, assess
+from kaizen.monitor.serving.signals import ServedDay, series, served_days
+from kaizen.monitor.serving.usual import LEARNT, WARM_UP
 from kaizen.monitor.settings import settings_of
-from kaizen.monitor.signals import ServedDay, series, served_days
 from kaizen.monitor.stamp import Stamper
-from kaizen.monitor.usual import LEARNT, WARM_UP
 from kaizen.monitor.window import day_name
 from kaizen.stats.blocks import day_blocks, day_start
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from kaizen.core.errors import DataError, nearest
 from kaizen.core.records import Column, ColumnType
 from kaizen.data.counting import DAY_US, PIECE, STRETCHES, TEXTS, Table
-from kaizen.monitor.binning import Bins, bins_of, label_bins, place, tally
-from kaizen.monitor.joint import Side
-from kaizen.monitor.parts import Vocabulary, parts_of, vocabulary_of
+from kaizen.monitor.columns.binning import Bins, bins_of, label_bins, place, tally
+from kaizen.monitor.columns.parts import Vocabulary, parts_of, vocabulary_of
+from kaizen.monitor.drift.joint import Side
 from kaizen.monitor.reference import Days, Profile, profile_of
 
 Counts: TypeAlias = NDArray[np.int64]

@@ -10,7 +10,7 @@ from kaizen.core.errors import NotFoundError, UsageError
 from kaizen.core.ids import derived
 from kaizen.core.project import Project
 from kaizen.core.records import Silence
-from kaizen.monitor import routing
+from kaizen.monitor.alerts import routing
 
 LONGEST = timedelta(days=365)
 

@@ -1,7 +1,7 @@
 """Training against serving: what the log has of predictions beside what the source has of the same rows.
 
 the log ─► chunks of served rows ─┐
-the source, or another table ─────┴─► data/matching.py ─► counts, samples ─► monitor/skew.py ─► Findings
+the source, or another table ─────┴─► data/matching.py ─► counts, samples ─► monitor/skew/skew.py ─► Findings
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from kaizen.data import matching, tables
 from kaizen.data.columns import quoted
 from kaizen.data.matching import ColumnPairs, Matched, Matching, ServedRows
 from kaizen.graph.frame import from_batch
-from kaizen.monitor import skew
-from kaizen.monitor.causes import likely_cause
-from kaizen.monitor.skew import ColumnSkew, Counted, Example
+from kaizen.monitor.skew import skew
+from kaizen.monitor.skew.causes import likely_cause
+from kaizen.monitor.skew.skew import ColumnSkew, Counted, Example
 from kaizen.monitor.stamp import Stamper
 
 CHUNK: Final = 65_536  # rows

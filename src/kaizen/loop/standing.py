@@ -10,7 +10,7 @@ from kaizen.loop import tell
 from kaizen.loop.cycle import Turn, last_turn
 from kaizen.loop.observe import reference_of
 from kaizen.monitor import standing as standings
-from kaizen.monitor.drift import Change, change
+from kaizen.monitor.drift.change import Change, change
 from kaizen.monitor.reference import Reference
 from kaizen.monitor.settings import settings_of
 from kaizen.monitor.standing import EndpointStanding

@@ -25,9 +25,9 @@ from kaizen.core.ports import Notice, Notifier
 from kaizen.core.project import Project
 from kaizen.core.records import Alert, Decision, Delivery, Endpoint, Finding, Silence
 from kaizen.loop.observe import reference_of
-from kaizen.monitor import alerts, deliveries
-from kaizen.monitor.alerts import Moment, Stake
-from kaizen.monitor.deliveries import Due, Known, Standing
+from kaizen.monitor.alerts import alerts, deliveries
+from kaizen.monitor.alerts.alerts import Moment, Stake
+from kaizen.monitor.alerts.deliveries import Due, Known, Standing
 from kaizen.stats.blocks import day_start
 
 Note: TypeAlias = Callable[[str], None]

@@ -18,9 +18,9 @@ from kaizen.core.records import Column, Finding
 from kaizen.graph.frame import Frame
 from kaizen.loop import history, unlabelled
 from kaizen.loop.told_apart import classify
-from kaizen.monitor.basis import ReferenceRows
-from kaizen.monitor.binning import place
-from kaizen.monitor.joint import MATTERS, METHOD, SUMMARY, Side, joint
+from kaizen.monitor.columns.binning import place
+from kaizen.monitor.drift.joint import MATTERS, METHOD, SUMMARY, Side, joint
+from kaizen.monitor.estimates.basis import ReferenceRows
 from kaizen.monitor.paging import Stamp
 from kaizen.monitor.reference import Profile, Reference
 from kaizen.stats.blocks import day_blocks

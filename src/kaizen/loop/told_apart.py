@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kaizen.core import plugins
 from kaizen.core.ports import Framework
 from kaizen.core.records import FeatureColumn
-from kaizen.monitor.joint import Fit
+from kaizen.monitor.drift.joint import Fit
 
 ROUNDS = 60  # of boosting; each tree sees every column, or two that go together would be missed
 

@@ -28,8 +28,8 @@ from kaizen.loop.journal import Journal
 from kaizen.loop.material import Material
 from kaizen.loop.unlabelled import prepared
 from kaizen.monitor import reference
-from kaizen.monitor.day_rules import by_day
-from kaizen.monitor.facets import with_facets
+from kaizen.monitor.quality.day_rules import by_day
+from kaizen.monitor.segments.facets import with_facets
 
 
 class Trained(msgspec.Struct, frozen=True):

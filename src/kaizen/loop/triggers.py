@@ -14,7 +14,7 @@ from kaizen.core.projectfile import LoopSection, Trigger, trigger
 from kaizen.core.records import Finding
 from kaizen.loop.bad_data import explains, said
 from kaizen.loop.policy import Fired, Held
-from kaizen.monitor.spells import Spell
+from kaizen.monitor.quality.spells import Spell
 
 
 class Request(msgspec.Struct, frozen=True):

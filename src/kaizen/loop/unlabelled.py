@@ -27,11 +27,11 @@ from kaizen.graph.run import Session
 from kaizen.learn import losses
 from kaizen.learn.fit import Outcome
 from kaizen.loop.material import Material
-from kaizen.monitor import estimate
-from kaizen.monitor.basis import ReferenceRows
-from kaizen.monitor.binning import place
-from kaizen.monitor.estimate import EstimateReference
-from kaizen.monitor.parts import VALUES
+from kaizen.monitor.columns.binning import place
+from kaizen.monitor.columns.parts import VALUES
+from kaizen.monitor.estimates import estimate
+from kaizen.monitor.estimates.basis import ReferenceRows
+from kaizen.monitor.estimates.estimate import EstimateReference
 from kaizen.monitor.reference import Reference
 from kaizen.stats.expected import LOWER_IS_BETTER
 

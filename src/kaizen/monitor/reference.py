@@ -2,7 +2,7 @@
 
     numbers      far below | below | 32 bins of equal mass, heavy values in their own | above | far above | missing
     categories   the 63 commonest | other | unseen | missing
-    times, texts what is read off them (`parts.py`), as numbers
+    times, texts what is read off them (`columns/parts.py`), as numbers
 
 Counts of days add up to counts of windows, so nothing is ever kept of the rows themselves.
 """
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from kaizen.core.errors import DataError, nearest
 from kaizen.core.records import Column, ColumnType
 from kaizen.graph.frame import Frame, rows_of
-from kaizen.monitor.binning import Bins, bins_of, place, tally
-from kaizen.monitor.estimate import EstimateReference
-from kaizen.monitor.fairness import FairnessReference
-from kaizen.monitor.habit import Habit, habit_of
-from kaizen.monitor.loss import LossReference, loss_reference
-from kaizen.monitor.parts import VALUES, Vocabulary, parts_of, vocabulary_of
-from kaizen.monitor.segments import SegmentReference
-from kaizen.monitor.slices import SliceReference
+from kaizen.monitor.columns.binning import Bins, bins_of, place, tally
+from kaizen.monitor.columns.habit import Habit, habit_of
+from kaizen.monitor.columns.parts import VALUES, Vocabulary, parts_of, vocabulary_of
+from kaizen.monitor.estimates.estimate import EstimateReference
+from kaizen.monitor.performance.loss import LossReference, loss_reference
+from kaizen.monitor.segments.fairness import FairnessReference
+from kaizen.monitor.segments.segments import SegmentReference
+from kaizen.monitor.segments.slices import SliceReference
 from kaizen.stats.distances import INDEPENDENT, Spread, spread_of
 
 _WEEKS = 8
@@ -35,7 +35,7 @@ OUTPUT = "prediction"  # the subject under which the model's answers are watched
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """A column of the reference, or a part of one (`parts.py`).
+    """A column of the reference, or a part of one (`columns/parts.py`).
 
     ``counts`` has one entry a bin, the last for missing values. ``spread`` (of values) and ``spread_missing`` say how
     many rows are worth one independent row, because the rows of a day are alike: hundreds for weather. ``habit`` says
@@ -145,7 +145,7 @@ def fit(
     output_blocks
         The day of each answer, where the answers are to other rows than those of the frame.
     losses, loss_blocks, metric
-        See `kaizen.monitor.loss.loss_reference`.
+        See `kaizen.monitor.performance.loss.loss_reference`.
     """
     rows = rows_of(frame)
     if rows == 0:

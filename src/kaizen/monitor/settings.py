@@ -10,7 +10,7 @@ import msgspec
 
 from kaizen.core.durations import duration, rate
 from kaizen.core.projectfile import MonitorSection
-from kaizen.monitor.quality import BETWEEN_FALSE_ALARMS, QualitySettings
+from kaizen.monitor.quality.quality import BETWEEN_FALSE_ALARMS, QualitySettings
 
 Family: TypeAlias = Literal["performance", "drift", "estimate", "operations"]
 

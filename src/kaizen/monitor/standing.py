@@ -13,7 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from kaizen.core.records import Decision, Finding, Severity, Verdict
-from kaizen.monitor.deliveries import Standing
+from kaizen.monitor.alerts.deliveries import Standing
 from kaizen.monitor.reference import Reference
 from kaizen.monitor.status import QUESTIONS, Question, status
 

@@ -8,18 +8,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from kaizen.core.records import Finding
-from kaizen.monitor import (
-    fairwatch,
-    inputs,
-    joint,
-    latelabels,
-    operations,
-    performance,
-    quality,
-    segmentwatch,
-    skew,
-    unlabelled,
-)
+from kaizen.monitor.drift import inputs, joint
+from kaizen.monitor.estimates import unlabelled
+from kaizen.monitor.performance import latelabels, performance
+from kaizen.monitor.quality import quality
+from kaizen.monitor.segments import fairwatch, segmentwatch
+from kaizen.monitor.serving import operations
+from kaizen.monitor.skew import skew
 
 
 class Question(NamedTuple):

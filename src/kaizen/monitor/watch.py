@@ -20,15 +20,18 @@ from numpy.typing import NDArray
 from kaizen.core.records import Column, Finding
 from kaizen.core.rules import Rules
 from kaizen.graph.frame import Frame, rows_of
-from kaizen.monitor import inputs, performance, quality, unlabelled
-from kaizen.monitor.basis import ReferenceRows
-from kaizen.monitor.inputs import Inputs
+from kaizen.monitor.drift import inputs
+from kaizen.monitor.drift.inputs import Inputs
+from kaizen.monitor.estimates import unlabelled
+from kaizen.monitor.estimates.basis import ReferenceRows
+from kaizen.monitor.estimates.unlabelled import UnlabelledState
 from kaizen.monitor.paging import Incident, Stamp
-from kaizen.monitor.performance import PerformanceState
+from kaizen.monitor.performance import performance
+from kaizen.monitor.performance.performance import PerformanceState
+from kaizen.monitor.quality import quality
+from kaizen.monitor.quality.spells import QualityState, Rows
 from kaizen.monitor.reference import Reference, count
 from kaizen.monitor.settings import MonitorSettings
-from kaizen.monitor.spells import QualityState, Rows
-from kaizen.monitor.unlabelled import UnlabelledState
 from kaizen.monitor.window import Day, window_of
 
 

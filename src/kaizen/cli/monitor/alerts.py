@@ -14,7 +14,7 @@ from kaizen.core.errors import UsageError, nearest
 from kaizen.core.project import Project
 
 if TYPE_CHECKING:
-    from kaizen.monitor.deliveries import Standing, Trouble
+    from kaizen.monitor.alerts.deliveries import Standing, Trouble
 
 _TIME = "%Y-%m-%d %H:%M"
 

@@ -45,7 +45,7 @@ def report(
 def _of_project(folder: Path, out: Path, *, as_json: bool) -> None:
     from kaizen.cli.progress import stage
     from kaizen.loop.standing import gathered
-    from kaizen.monitor import board
+    from kaizen.monitor.report import board
 
     with stage("report", quiet=as_json) as shown:
         found = gathered(Project.open(folder))
@@ -63,7 +63,7 @@ def _of_tables(
 ) -> None:
     from kaizen.cli.progress import stage
     from kaizen.loop import compare as comparing
-    from kaizen.monitor import report as reports
+    from kaizen.monitor.report import report as reports
 
     with stage("report", quiet=as_json) as shown:
         found, changes = comparing.walk(reference, current, time=time_column, ignore=ignore, note=shown.update)

@@ -1,0 +1,1 @@
+"""`kaizen.Detector`: anything with a stream."""

@@ -1,0 +1,1 @@
+"""Performance before labels say so, from the scores alone."""

@@ -1,0 +1,1 @@
+"""Losses by labels, however late they come."""

@@ -1,0 +1,1 @@
+"""What monitors have found, as pages for people."""

@@ -1,0 +1,1 @@
+"""Is a column filled the same way for training and for serving?"""
