@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 
 from kaizen.core.ids import derived
@@ -66,8 +67,10 @@ def block(rng, day, frame=None, matured=(), count=300):
 
 
 def stamp(**evidence):
-    """Return the Finding of this evidence; the id is a hash of question, subject and window."""
+    """Return the Finding of this evidence, which can be stored; the id is a hash of question, subject and window."""
     end = evidence["end"]
-    return Finding(
+    found = Finding(
         id=derived(end, evidence["question"], evidence["subject"]), project="p", at=end, by="monitor", **evidence
     )
+    msgspec.json.encode(found)  # refuses what is not Python's own, such as a float of numpy
+    return found

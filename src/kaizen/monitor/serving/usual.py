@@ -165,7 +165,7 @@ def _of_shares(name: str, days: Sequence[ServedDay], since: int) -> tuple[EDetec
     detector = RiskDetector()
     for at in range(WARM_UP, len(days)):
         if days[at].day >= since:
-            detector = detector.update(hits[at] / asked[at], _bound(hits[:at], asked[:at]), days[at].day)
+            detector = detector.update(float(hits[at] / asked[at]), _bound(hits[:at], asked[:at]), days[at].day)
     return detector, detector.start
 
 
