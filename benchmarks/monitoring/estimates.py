@@ -18,6 +18,7 @@ from _report import arguments, failed, figure, goal, machine, summary, table
 from numpy.typing import NDArray
 
 from kaizen.core import plugins
+from kaizen.core.records import FeatureColumn
 from kaizen.learn import losses
 from kaizen.learn.problem import Features
 from kaizen.monitor.estimates.basis import ReferenceRows
@@ -178,11 +179,12 @@ def _scores(here: World) -> tuple[Float, Float]:
     if read.task == "classification":
         return here.answers, read.target
     error = np.abs(read.target - here.answers)
-    features = Features(read.matrix, read.columns, b"")
+    matrix = np.column_stack((read.matrix, here.answers))
+    features = Features(matrix, (*read.columns, FeatureColumn("answer", "answer")), b"")
     made = losses.fit(plugins.load("framework", losses.FRAMEWORK)(), features, known, error[known], None, 0)
     from kaizen.graph.run import Session
 
-    score = Session(made.graph).run({"features": read.matrix})[:, 0]
+    score = Session(made.graph).run({"features": matrix})[:, 0]
     score[known] = made.expected
     return score, error
 

@@ -15,8 +15,7 @@ from kaizen.learn.calibrate import folds_of
 from kaizen.learn.problem import Features, Rows
 
 FRAMEWORK = "lightgbm"
-_ROUNDS = 80
-_LEAVES = 8
+_ROUNDS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +36,13 @@ def fit(
 ) -> Losses:
     """Return a model of these losses: direct loss estimation, with the expectations of each row out of sample.
 
-    Few leaves and a fixed number of rounds: on real tables twice as many of either estimated a window's mean no
-    better, and the monitors map its expectations to the losses that came of them in any case.
+    The framework's defaults and a fixed number of rounds: on real tables (bicycles, house prices) trees of a quarter
+    of the leaves estimated a window's mean worse, by a tenth to a fifth, as they did without the answer as a feature.
 
     Parameters
     ----------
     features
-        In the encoding of the framework, of all rows.
+        In the encoding of the framework, of all rows, the model's answer among them.
     rows
         Which rows have losses, shape (rows,).
     losses
@@ -51,7 +50,7 @@ def fit(
     blocks
         The day of each; a day is never cut by a fold.
     """
-    params = {**framework.defaults("regression"), "num_leaves": _LEAVES}
+    params = framework.defaults("regression")
     matrix = features.matrix[rows]
 
     def model(which: NDArray[np.bool_]) -> tuple[NDArray[np.float64], bytes]:

@@ -7,6 +7,7 @@ watching    a day's frame ─► its answers, or the losses that `loss.onnx` exp
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -20,7 +21,8 @@ from kaizen.core.errors import NotFoundError
 from kaizen.core.ports import Framework
 from kaizen.core.project import Project
 from kaizen.core.projectfile import Gate
-from kaizen.core.records import Bundle
+from kaizen.core.records import Bundle, Column
+from kaizen.features.declare import Expression
 from kaizen.graph.frame import Frame, feeds, take
 from kaizen.graph.join import chain
 from kaizen.graph.run import Session
@@ -35,6 +37,7 @@ from kaizen.monitor.estimates.estimate import EstimateReference
 from kaizen.monitor.reference import Reference
 from kaizen.stats.expected import LOWER_IS_BETTER
 
+ANSWER = Column("the model's answer", "number")  # a column more that the loss model reads: errors grow with it
 _INSTEAD = {"ece": "log_loss", "r2": "rmse"}  # what cannot be estimated, and what is in its place
 
 
@@ -68,12 +71,18 @@ def prepared(project: Project, rows: Material, outcome: Outcome, reference: Refe
 
 
 def _loss_model(rows: Material, outcome: Outcome, error: NDArray[np.float64]) -> tuple[NDArray[np.float64], bytes]:
-    """Return the loss expected of each row out of sample, and the graph from raw rows to the expected loss."""
+    """Return the loss expected of each row out of sample, and the graph from raw rows and answers to it."""
     framework: Framework = plugins.load("framework", losses.FRAMEWORK)()
-    everything = np.arange(len(rows.problem.target), dtype=np.int64)
-    features = rows.featurise(framework.encoding, everything)
     sample = outcome.out_of_sample
-    made = losses.fit(framework, features, sample.rows, error, sample.blocks, rows.project.file.learn.seed)
+    answered = replace(
+        rows,
+        definition={**rows.definition, ANSWER.name: Expression("col", (ANSWER.name,))},
+        inputs=(*rows.inputs, ANSWER),
+        frame=take(rows.frame, sample.rows) | {ANSWER.name: sample.prediction},
+    )
+    every = np.arange(len(sample.rows), dtype=np.int64)
+    features = answered.featurise(framework.encoding, every)
+    made = losses.fit(framework, features, every, error, sample.blocks, rows.project.file.learn.seed)
     return made.expected, chain(features.graph, made.graph)
 
 
@@ -99,7 +108,8 @@ def scores(
     if any(column.name not in frame for column in bundle.inputs):
         return None  # the log does not carry all that the loss model reads
     files = verify(bundle, project.blobs, keys.trusted(project.keys), without_graph=True)
-    expected: NDArray[np.float64] = Session(files[manifest.LOSS]).run(feeds(bundle.inputs, frame))[:, 0]
+    answered = feeds((*bundle.inputs, ANSWER), frame | {ANSWER.name: outputs})
+    expected: NDArray[np.float64] = Session(files[manifest.LOSS]).run(answered)[:, 0]
     return expected
 
 
