@@ -88,8 +88,13 @@ class PriorShift(NamedTuple):
 
     @property
     def may_explain(self) -> bool:
-        """Whether a share that moved can be ruled out no more than inputs that moved."""
-        return abs(self.share - self.before) >= 2 * self.error and self.unexplained <= max(4.0, 0.2 * self.moved)
+        """Whether it looks as if the share moved, by a standard error at least, and columns do not rule it out."""
+        return abs(self.share - self.before) >= self.error and self.unexplained <= max(4.0, 0.2 * self.moved)
+
+    @property
+    def is_worth_a_word(self) -> bool:
+        """Whether it moved by more than chance takes it in 19 of 20 windows."""
+        return abs(self.share - self.before) >= 2 * self.error
 
 
 def prior_shift(negatives: Sequence[Float], positives: Sequence[Float], window: Sequence[Float]) -> PriorShift:

@@ -5,8 +5,8 @@
     prior shift   the same, with the share of positives that explains the window
 
 The rule: prior shift where a new share of positives explains how the columns moved; else reweighted where the weights
-leave reference rows worth 40 % of them; else calibrated. Where the share may have moved and may not, the reweighted
-estimate has the other as its rival, and the interval reaches as far.
+leave reference rows worth 40 % of them; else calibrated. Where the columns do not rule out that the share moved, the
+reweighted estimate has the other as its rival, and the interval reaches as far.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from kaizen.core.records import Task
 from kaizen.monitor.estimates.outcomes import POSITIVE, Expectation, Outcomes, outcome_of
 from kaizen.stats.expected import Figure, figure
-from kaizen.stats.reweighting import balance, effective_share, prior_shift
+from kaizen.stats.reweighting import PriorShift, balance, effective_share, prior_shift
 
 Float: TypeAlias = NDArray[np.float64]
 Method: TypeAlias = Literal["calibrated", "reweighted", "prior shift"]
@@ -63,7 +63,7 @@ class Basis(NamedTuple):
     method: Method
     expected: dict[str, Expectation]
     shifted: tuple[dict[str, Expectation], ...] = ()
-    rival: dict[str, Expectation] | None = None  # of the prior shift, where that explains the window as well
+    rival: dict[str, Expectation] | None = None  # of the prior shift, where the window does not rule that out
     effective: float | None = None
     prior: float | None = None
 
@@ -87,8 +87,8 @@ def basis_of(
         value = expected(outcomes, metric, window.scores, instead.expected).value
         return (f"It would be {value:.4f}, had {had}.",)
 
-    moved, is_shown = _prior(outcomes, rows, window, keys, method)
-    if moved is not None and is_shown:
+    moved, shift = _prior(outcomes, rows, window, keys, method)
+    if moved is not None and shift is not None and (method is not None or shift.explains):
         return moved, would(plain, "the inputs moved along the score and not the share of positives")
     if method == "prior shift":
         return plain, ()
@@ -96,10 +96,10 @@ def basis_of(
     if method is None and found.effective is not None and found.effective < WORTH_FROM:
         left = f"rows worth {found.effective:.0%} are left"
         return plain, (f"The inputs lie too far from the reference to reweight it: {left}.",)
-    if moved is None:
+    if moved is None or shift is None:
         return found, ()
     warnings = would(moved, "the share of positives moved, which explains the inputs as well")
-    return found._replace(rival=moved.expected), warnings
+    return found._replace(rival=moved.expected, shifted=moved.shifted), warnings if shift.is_worth_a_word else ()
 
 
 def _calibrated(outcomes: Outcomes) -> Basis:
@@ -161,13 +161,13 @@ def _tally(place: NDArray[np.int64], values: Float | None = None, size: int = 0)
 
 def _prior(
     outcomes: Outcomes, rows: ReferenceRows, window: Window, keys: Sequence[str], method: Method | None
-) -> tuple[Basis | None, bool]:
-    """Return what to expect if the share of positives moved and nothing else, and whether that is what is shown.
+) -> tuple[Basis | None, PriorShift | None]:
+    """Return what to expect if the share of positives moved and nothing else; None if the columns rule that out.
 
-    None if that explains nothing, or if it is not asked for.
+    None, too, where it cannot be told, or where it is not asked for.
     """
     if outcomes.task != "classification" or method == "reweighted":
-        return None, False
+        return None, None
     is_one = np.frombuffer(rows.outcomes, "<f8") > 0.5
     coarse = _coarse(outcomes, rows, window, keys, _SCORE_BINS)
     none, one = (
@@ -179,13 +179,12 @@ def _prior(
     except ValueError:
         if method is not None:
             raise
-        return None, False
-    is_shown = method is not None or found.explains
-    if not (is_shown or found.may_explain):
-        return None, False
+        return None, None
+    if method is None and not found.may_explain:
+        return None, None
     low, high = max(found.share - found.error, 0.0), min(found.share + found.error, 1.0)
     shifted = tuple(_with_prior(outcomes, share) for share in (low, high))
-    return Basis("prior shift", _with_prior(outcomes, found.share), shifted, prior=found.share), is_shown
+    return Basis("prior shift", _with_prior(outcomes, found.share), shifted, prior=found.share), found
 
 
 def _with_prior(outcomes: Outcomes, share: float) -> dict[str, Expectation]:

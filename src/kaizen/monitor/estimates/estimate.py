@@ -247,8 +247,8 @@ def _estimated(
     moved = ((ends[1] - ends[0]) / 2) ** 2 if ends else 0.0
     reach = 1.0 if outcomes.task == "classification" else 2 * float(counts @ told.mean / counts.sum())
     unknown = (window.outside * reach * float(np.abs(slope).sum())) ** 2 / 12  # outside, any outcome is as likely
-    if basis.rival is not None:  # as likely here as there, and as far to the other side
-        moved += (expected(outcomes, metric, counts, basis.rival).value - found.value) ** 2 / 3
+    if basis.rival is not None:  # the truth may be there, and as far to the other side
+        moved += (expected(outcomes, metric, counts, basis.rival).value - found.value) ** 2
     variance = chance + fitted + moved + unknown
     freedom = (len(outcomes.rows) - 1) * (variance / fitted) ** 2 if fitted > 0 else 1e6  # Satterthwaite (1946)
     half = float(stdtrit(min(freedom, 1e6), 0.5 + level / 2)) * float(np.sqrt(variance))
