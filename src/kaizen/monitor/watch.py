@@ -136,7 +136,9 @@ def observe(
         day = _counted(reference, block, many)
         before = seen.summed_up
         seen, more, incidents = inputs.observe(reference, seen, day, incidents, settings, stamp=stamp)
-        findings += more
+        findings += [
+            unlabelled.priced(each, reference, seen.days, rows) if _is_of_drift(each) else each for each in more
+        ]
         due = [each for each in seen.days if (before or 0) < each.number <= (seen.summed_up or 0)]
         window = window_of(due) if due and before != seen.summed_up else None
         estimates, more, incidents = unlabelled.observe(
@@ -162,6 +164,10 @@ def observe(
         )
         findings += more
     return WatchState(seen, progress, estimates, incidents, of_rows), findings
+
+
+def _is_of_drift(finding: Finding) -> bool:
+    return finding.question == inputs.SUMMARY and finding.verdict == "page"
 
 
 def _rows(block: Block, rows: int) -> Rows:

@@ -28,7 +28,7 @@ from kaizen.monitor.paging import Incident, Stamp, settle
 from kaizen.monitor.performance.corrected import Shown, corrected
 from kaizen.monitor.reference import Reference
 from kaizen.monitor.settings import MonitorSettings
-from kaizen.monitor.window import Day, Window, day_name
+from kaizen.monitor.window import Day, Window, day_name, window_of
 from kaizen.stats.detectors import RiskDetector
 from kaizen.stats.intervals import t_bounds
 
@@ -113,7 +113,7 @@ def observe(
         state,
         window.counts,
         incidents,
-        profiles={p.key: p.counts for p in reference.columns if p.part == VALUES},
+        profiles=_profiles(reference),
         rows=rows(),
         limit=limit,
         start=window.start,
@@ -209,9 +209,7 @@ def assess(
     """
     if KEY not in counts:
         return state, [], incidents
-    columns = {key: values for key, values in counts.items() if key in profiles}
-    strange = outside(profiles, columns)
-    made = estimate(reference, counts[KEY], columns=columns, rows=rows, outside=strange)
+    made = _made(reference, counts, profiles, rows)
     if made is None or reference.metric not in {each.name for each in made.figures}:
         return state, [], incidents
     figure = made.figure(reference.metric)
@@ -239,6 +237,53 @@ def assess(
     )
 
 
+def _made(
+    reference: EstimateReference,
+    counts: Mapping[str, NDArray[np.int64]],
+    profiles: Mapping[str, Sequence[int]],
+    rows: ReferenceRows | None,
+) -> Estimate | None:
+    columns = {key: values for key, values in counts.items() if key in profiles}
+    return estimate(reference, counts[KEY], columns=columns, rows=rows, outside=outside(profiles, columns))
+
+
+def priced(
+    finding: Finding, reference: Reference, days: Sequence[Day], rows: Callable[[], ReferenceRows | None]
+) -> Finding:
+    """Return a page with what the model is expected to lose since it began, where that can be estimated.
+
+    Parameters
+    ----------
+    days
+        Of which those since the page's start are taken.
+    rows
+        See `observe`.
+    """
+    since = [day for day in days if finding.start is None or day.start >= finding.start]
+    known = reference.estimate
+    if known is None or not since or any(KEY not in day.counts for day in since):
+        return finding
+    window = window_of(since)
+    made = _made(known, window.counts, _profiles(reference), rows())
+    loss = next((each for each in made.figures if each.name == _AT_STAKE[known.outcomes.task]), None) if made else None
+    if made is None or loss is None:
+        return finding
+    return msgspec.structs.replace(
+        finding, impact=loss.drop, says=f"{finding.says} {_put(loss, window.days, made)} {BLIND}"
+    )
+
+
+def _profiles(reference: Reference) -> dict[str, Sequence[int]]:
+    return {p.key: p.counts for p in reference.columns if p.part == VALUES}
+
+
+def _put(figure: Estimated, days: str, made: Estimate) -> str:
+    return (
+        f"Without labels, {figure.name} from {days} is put at {figure.value:.4f} "
+        f"[{figure.low:.4f}, {figure.high:.4f}], {made.method}; in the reference it was {figure.reference:.4f}."
+    )
+
+
 def _finding(
     question: str,
     verdict: Verdict,
@@ -253,10 +298,7 @@ def _finding(
 ) -> Finding:
     start, end, days = window
     ends = sorted((_drop(figure, figure.low), _drop(figure, figure.high)))
-    says = (
-        f"Without labels, {figure.name} from {days} is put at {figure.value:.4f} "
-        f"[{figure.low:.4f}, {figure.high:.4f}], {made.method}; in the reference it was {figure.reference:.4f}."
-    )
+    says = _put(figure, days, made)
     doubts = ("Labels have shown this estimate to be wrong of late: do not trust it.",) * (not trusted)
     return stamp(
         question=question,
