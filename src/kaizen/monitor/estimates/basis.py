@@ -87,17 +87,18 @@ def basis_of(
         value = expected(outcomes, metric, window.scores, instead.expected).value
         return (f"It would be {value:.4f}, had {had}.",)
 
-    moved, shift = _prior(outcomes, rows, window, keys, method)
-    if moved is not None and shift is not None and (method is not None or shift.explains):
-        return moved, would(plain, "the inputs moved along the score and not the share of positives")
+    prior = _prior(outcomes, rows, window, keys, method)
+    if prior is not None and (method is not None or prior[1].explains):
+        return prior[0], would(plain, "the inputs moved along the score and not the share of positives")
     if method == "prior shift":
         return plain, ()
     found = _reweighted(outcomes, rows, window, keys)
     if method is None and found.effective is not None and found.effective < WORTH_FROM:
         left = f"rows worth {found.effective:.0%} are left"
         return plain, (f"The inputs lie too far from the reference to reweight it: {left}.",)
-    if moved is None or shift is None:
+    if prior is None:
         return found, ()
+    moved, shift = prior
     warnings = would(moved, "the share of positives moved, which explains the inputs as well")
     return found._replace(rival=moved.expected, shifted=moved.shifted), warnings if shift.is_worth_a_word else ()
 
@@ -161,13 +162,13 @@ def _tally(place: NDArray[np.int64], values: Float | None = None, size: int = 0)
 
 def _prior(
     outcomes: Outcomes, rows: ReferenceRows, window: Window, keys: Sequence[str], method: Method | None
-) -> tuple[Basis | None, PriorShift | None]:
+) -> tuple[Basis, PriorShift] | None:
     """Return what to expect if the share of positives moved and nothing else; None if the columns rule that out.
 
     None, too, where it cannot be told, or where it is not asked for.
     """
     if outcomes.task != "classification" or method == "reweighted":
-        return None, None
+        return None
     is_one = np.frombuffer(rows.outcomes, "<f8") > 0.5
     coarse = _coarse(outcomes, rows, window, keys, _SCORE_BINS)
     none, one = (
@@ -179,9 +180,9 @@ def _prior(
     except ValueError:
         if method is not None:
             raise
-        return None, None
+        return None
     if method is None and not found.may_explain:
-        return None, None
+        return None
     low, high = max(found.share - found.error, 0.0), min(found.share + found.error, 1.0)
     shifted = tuple(_with_prior(outcomes, share) for share in (low, high))
     return Basis("prior shift", _with_prior(outcomes, found.share), shifted, prior=found.share), found
