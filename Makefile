@@ -55,7 +55,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) -m 'not slow'
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(JOBS) -m slow
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow
 
 test-all: test test-slow
 
