@@ -45,25 +45,26 @@ def told(project: Project, question: str = "operations") -> list[tuple[str, str]
     return [(f.subject, f.verdict) for f in project.records.find(Finding, where={"question": question})]
 
 
-def test_days_of_serving_are_watched_with_their_turns(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("signal", "change"), [("latency p50", {"slower": 4.0}), ("errors", {"errors": 0.05})])
+def test_days_of_serving_are_watched_with_their_turns(tmp_path: Path, signal: str, change: dict[str, float]) -> None:
     project = promoted(tmp_path)
     file, world = operations.file_of(project), World(3)
     shift = END - timedelta(days=40) - BEGIN
     for number in range(48):
-        for each in world.day(FIRST + number, slower=4.0 if number >= 41 else 1.0):
+        for each in world.day(FIRST + number, **(change if number >= 41 else {})):
             at = to_us(BEGIN + shift) + each.at - to_us(BEGIN)
             file.append(Figures(**{name: getattr(each, name) for name in each.__struct_fields__} | {"at": at}))
         if number >= 40:
             advance(project, END + timedelta(days=number - 39))
             for day in cycle.due(project):
                 cycle.turn(project, day)
-    assert ("latency p50", "page") in told(project)
-    page = next(f for f in project.records.find(Finding) if f.subject == "latency p50")
+    assert (signal, "page") in told(project)
+    page = next(f for f in project.records.find(Finding) if f.subject == signal)
     assert page.parents == (project.endpoint().champion.bundle,)  # type: ignore[union-attr]
     assert page.by == "loop"
     assert [verdict for _, verdict in told(project, "operations window")] == ["watch"]
     standing = status(project.records.find(Finding))
-    assert "latency p50" in [finding.subject for finding in standing.open]
+    assert signal in [finding.subject for finding in standing.open]
     assert "operations window" in [finding.question for finding in standing.latest]
 
 
