@@ -68,8 +68,8 @@ def test_the_bound_covers_the_mean_of_days(days, sigma, least, rng):
             loss_blocks=blocks,
             metric="absolute",
         ).loss
-        future = np.minimum(np.exp(sigma * rng.standard_normal(4000)), made.cap)
-        covered += np.clip((future - made.floor) / (made.ceiling - made.floor), 0, 1).mean() <= made.bound
+        future, usual = np.minimum(np.exp(sigma * rng.standard_normal(4000)), made.cap), made.daily
+        covered += np.clip((future - usual.floor) / (usual.ceiling - usual.floor), 0, 1).mean() <= usual.bound
     assert covered / 400 >= least
 
 
@@ -94,7 +94,7 @@ def test_losses_that_never_differ_still_make_a_reference():
     made = fit(
         [Column("x", "number")], {"x": np.zeros(10)}, None, blocks=blocks, losses=np.zeros(10), loss_blocks=blocks
     )
-    assert made.loss.score(np.zeros(3)) <= made.loss.bound <= 1
+    assert made.loss.score(np.zeros(3)) <= made.loss.daily.bound <= 1
 
 
 def test_a_day_with_a_handful_of_rows_is_no_day():
@@ -102,7 +102,7 @@ def test_a_day_with_a_handful_of_rows_is_no_day():
     losses = np.concatenate([np.full(500, 0.5), [9.0, 9.0]])
     frame = {"x": np.zeros(502)}
     made = fit([Column("x", "number")], frame, None, blocks=blocks, losses=losses, loss_blocks=blocks).loss
-    assert (made.blocks, made.least_rows, made.mean) == (10, 5, pytest.approx(0.5))
+    assert (made.daily.days, made.daily.least_rows, made.daily.mean) == (10, 5, pytest.approx(0.5))
 
 
 def test_a_missing_column_is_named(rng):

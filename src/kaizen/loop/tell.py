@@ -141,7 +141,7 @@ def _stake(project: Project, endpoint: Endpoint, findings: Sequence[Finding]) ->
         return None
     reference = reference_of(project, endpoint.champion.bundle)
     loss = reference.loss if reference else None
-    return Stake(loss.metric, loss.mean) if loss else None
+    return Stake(loss.metric, loss.daily.mean) if loss else None
 
 
 def _carried(project: Project, due: Sequence[Due], limits: Limits) -> Iterator[Delivery]:

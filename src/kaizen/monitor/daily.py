@@ -40,6 +40,11 @@ class DailyBound(msgspec.Struct, frozen=True, kw_only=True):
         """Return a day's figure, rescaled to 0..1."""
         return min(max((value - self.floor) / (self.ceiling - self.floor), 0.0), 1.0)
 
+    @property
+    def value_bound(self) -> float:
+        """The bound in the figure's own unit."""
+        return self.floor + self.bound * (self.ceiling - self.floor)
+
     def interval(self, alpha: float = 0.05) -> tuple[float, float, float]:
         """Return the mean of the reference's days with its t interval at level 1 - alpha."""
         reach = float(stdtrit(self.days - 1, 1 - alpha / 2)) * self.deviation / self.days**0.5
@@ -49,12 +54,16 @@ class DailyBound(msgspec.Struct, frozen=True, kw_only=True):
 def daily_bound(values: Float, rows: NDArray[np.int64], *, least: float = 0.0, streams: int = 1) -> DailyBound | None:
     """Return the bound of a figure of days; None where fewer than `FEWEST_DAYS` have a tenth of the usual rows.
 
+    It is the one-sided 95 % t bound over days. Simulated coverage for 10 to 60 normal days 94 to 95 %, for log-normal
+    days of sigma 0.6 90 to 94 %; the betting bound of Waudby-Smith & Ramdas covers 99 % and more, at a width that would
+    hide a doubling of a loss for the 10 to 30 days that a reference has.
+
     Parameters
     ----------
     values, rows
         The figure of each day and how many rows it rests on, shape (days,); NaN where a day has none.
     least
-        What the figure cannot fall below: 0 for a loss.
+        What the figure cannot fall below: 0 for a loss; minus infinity where there is nothing of the kind.
     streams
         How many such bounds there are: all of them hold together as often as one would (Bonferroni).
     """

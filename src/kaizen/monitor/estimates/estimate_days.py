@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaizen.core.records import Task
+from kaizen.monitor.daily import DailyBound, daily_bound
 from kaizen.monitor.estimates.outcomes import Expectation, Outcomes, outcome_of
 from kaizen.stats.expected import LOWER_IS_BETTER, figure
 from kaizen.stats.intervals import t_bounds
 
 Float: TypeAlias = NDArray[np.float64]
 
-FEWEST_DAYS = 5
-_TOLERANCE = 0.01  # relative: what rises by less is not worth a page
 CHECKED: dict[Task, str] = {"classification": "brier", "regression": "mae"}
 """The loss of a row by which labels check the estimates: bounded, or as light in its tails as there is."""
 
@@ -27,24 +26,18 @@ CHECKED: dict[Task, str] = {"classification": "brier", "regression": "mae"}
 class Daily(msgspec.Struct, frozen=True, kw_only=True):
     """The usual range of a day's estimate and of its miss, both on a scale from 0 to 1.
 
-    A day's estimate of the metric (its negative where higher is better) is rescaled so that ``floor`` is 0 and
-    ``ceiling`` 1; ``bound`` is the upper 95 % bound of the mean of days so rescaled. A day's miss, the mean loss that
-    labels showed less the one that was expected, is rescaled so that a miss of ``-reach`` is 0 and of ``reach`` is 1;
+    ``estimate`` is of the metric, or of its negative where higher is better. A day's miss, the mean loss that labels
+    showed less the one that was expected, is rescaled so that a miss of ``-reach`` is 0 and of ``reach`` is 1;
     ``miss_bound`` is the largest mean that an honest estimate can have by the reference, on either side.
     """
 
-    days: int
-    least_rows: int  # a day with fewer is passed over
-    floor: float
-    ceiling: float
-    bound: float
+    estimate: DailyBound
     reach: float
     miss_bound: float
 
     def badness(self, metric: str, value: float) -> float:
         """Return a day's estimate on the scale from 0 to 1, the higher the worse."""
-        bad = value if metric in LOWER_IS_BETTER else -value
-        return min(max((bad - self.floor) / (self.ceiling - self.floor), 0.0), 1.0)
+        return self.estimate.score(value if metric in LOWER_IS_BETTER else -value)
 
     def miss(self, difference: float) -> float:
         """Return a day's difference of shown and expected loss on the scale from 0 to 1; 0.5 is none."""
@@ -59,7 +52,7 @@ def expected_figure(outcomes: Outcomes, metric: str, counts: Float, told: Expect
 def fit(
     outcomes: Outcomes, metric: str, score: Float, outcome: Float, groups: NDArray[np.int64], blocks: NDArray[np.int64]
 ) -> Daily | None:
-    """Return the usual range of these days; None with fewer than `FEWEST_DAYS`.
+    """Return the usual range of these days; None with too few of them (`daily_bound`).
 
     Parameters
     ----------
@@ -70,32 +63,20 @@ def fit(
     """
     days, member = np.unique(blocks, return_inverse=True)
     rows = np.bincount(member)
-    least = max(1, int(np.median(rows)) // 10)
     told = outcomes.expect(outcome_of(metric, outcomes.task), jackknife=False)
     place = outcomes.place(score)
     counts = np.bincount(member * outcomes.size + place, minlength=len(days) * outcomes.size).reshape(len(days), -1)
-    used = np.flatnonzero(rows >= least)
-    bad = np.array([expected_figure(outcomes, metric, counts[day].astype(np.float64), told) for day in used])
-    bad = bad if metric in LOWER_IS_BETTER else -bad
-    misses = np.bincount(member, _missed(outcomes, score, outcome, groups, place)) / rows
-    used, bad = used[np.isfinite(bad)], bad[np.isfinite(bad)]
-    if len(bad) < FEWEST_DAYS:
+    figures = np.array([expected_figure(outcomes, metric, each.astype(np.float64), told) for each in counts])
+    bad = figures if metric in LOWER_IS_BETTER else -figures
+    usual = daily_bound(bad, rows, least=-np.inf)
+    if usual is None:
         return None
-    centre, deviation = float(bad.mean()), _deviation(bad)
-    floor, ceiling = centre - 2 * deviation, centre + 4 * deviation
-    scaled = np.clip((bad - floor) / (ceiling - floor), 0.0, 1.0)
-    reach = 4 * _deviation(misses[used])
+    misses = np.bincount(member, _missed(outcomes, score, outcome, groups, place)) / rows
+    misses = misses[np.isfinite(bad) & (rows >= usual.least_rows)]
+    reach = 4 * _deviation(misses)
     # The rows that fitted the estimate may mislead it by as much as the mean of their days can be off.
-    uncertain = -t_bounds(misses[used] - misses[used].mean(), alpha=0.1)[0]
-    return Daily(
-        days=len(bad),
-        least_rows=least,
-        floor=floor,
-        ceiling=ceiling,
-        bound=min(1.0, t_bounds(scaled, alpha=0.1)[1] + _TOLERANCE * abs(centre) / (ceiling - floor)),
-        reach=reach,
-        miss_bound=min(1.0, 0.5 + uncertain / (2 * reach)),
-    )
+    uncertain = -t_bounds(misses - misses.mean(), alpha=0.1)[0]
+    return Daily(estimate=usual, reach=reach, miss_bound=min(1.0, 0.5 + uncertain / (2 * reach)))
 
 
 def _deviation(values: Float) -> float:

@@ -163,7 +163,7 @@ def mature(
 def seen(reference: EstimateReference, state: UnlabelledState, day: int, counts: NDArray[np.int64]) -> UnlabelledState:
     """Return the state after one more day of scores, counted by bin; a day with very few rows changes nothing."""
     daily, outcomes = reference.daily, reference.outcomes
-    if daily is None or counts.sum() < daily.least_rows:
+    if daily is None or counts.sum() < daily.estimate.least_rows:
         return state
     rows = counts.astype(np.float64)
 
@@ -173,7 +173,7 @@ def seen(reference: EstimateReference, state: UnlabelledState, day: int, counts:
     loss = expected_figure(outcomes, CHECKED[outcomes.task], rows, told[kinds[1]])
     worse = state.worse
     if np.isfinite(value):
-        worse = worse.update(daily.badness(reference.metric, value), daily.bound, day)
+        worse = worse.update(daily.badness(reference.metric, value), daily.estimate.bound, day)
     pending = (*state.pending, Pending(day, loss))[-_MOST_PENDING:]
     return msgspec.structs.replace(state, worse=worse, pending=pending)
 
@@ -360,7 +360,7 @@ def labelled(
     daily, task = reference.daily, reference.outcomes.task
     awaited = next((each for each in state.pending if each.day == day), None)
     known = losses[np.isfinite(losses)]
-    if daily is None or awaited is None or len(known) < daily.least_rows:
+    if daily is None or awaited is None or len(known) < daily.estimate.least_rows:
         return state, [], incidents
     # The loss in which labels check: from the log loss the squared distance of the chance, or the absolute error.
     checked = (-np.expm1(-known)) ** 2 if task == "classification" else np.sqrt(known)

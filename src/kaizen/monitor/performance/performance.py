@@ -74,18 +74,18 @@ def mature(
         When the day began.
     """
     known = losses[np.isfinite(losses)]
-    if len(known) < loss.least_rows:
+    if len(known) < loss.daily.least_rows:
         return state, [], incidents
     today = Day(day, float(np.minimum(known, loss.cap).mean()), loss.score(known), len(known))
     is_open = any((i.question, i.subject) == (QUESTION, loss.metric) for i in incidents)
     state = msgspec.structs.replace(
         state,
-        detector=state.detector if is_open else state.detector.update(today.score, loss.bound, day),
+        detector=state.detector if is_open else state.detector.update(today.score, loss.daily.bound, day),
         recent=(*state.recent, today)[-window_days:],
         since_summary=state.since_summary + 1,
         quiet_days=state.quiet_days + 1 if is_open else 0,
     )
-    calm = state.quiet_days >= window_days and np.mean([d.score for d in state.recent]) <= loss.bound
+    calm = state.quiet_days >= window_days and np.mean([d.score for d in state.recent]) <= loss.daily.bound
     happened, incidents = settle(
         incidents,
         QUESTION,
@@ -133,15 +133,17 @@ def _finding(
         start=last_start - timedelta(days=last - first),
         end=last_start + timedelta(days=1),
         says=_says(verdict, loss, state, float(means.mean())),
-        matters=loss.loss_bound,
+        matters=loss.daily.value_bound,
         began=None if began is None or verdict != "page" else last_start - timedelta(days=last - began),
-        impact=float(means.mean()) - loss.mean if verdict == "page" else None,
+        impact=float(means.mean()) - loss.daily.mean if verdict == "page" else None,
     )
 
 
 def _says(verdict: Verdict, loss: LossReference, state: PerformanceState, mean: float) -> str:
     days = f"from {day_name(state.recent[0].day)} to {day_name(state.recent[-1].day)}"
-    against = f"the {loss.metric} of a day is {mean:.4f} on average {days}; the reference allows {loss.loss_bound:.4f}"
+    against = (
+        f"the {loss.metric} of a day is {mean:.4f} on average {days}; the reference allows {loss.daily.value_bound:.4f}"
+    )
     if verdict == "page":
         began = state.detector.start
         since = f", worse since about {day_name(began)}" if began is not None else ""
