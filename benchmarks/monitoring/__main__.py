@@ -15,7 +15,7 @@ from typing import TextIO
 from _report import arguments, machine, summary
 
 from kaizen.page.page import Html, block, page, section
-from monitoring import delays, estimates, late_labels, operations, row_check, run_length, throughput, windows
+from monitoring import contract, delays, estimates, late_labels, operations, row_check, run_length, throughput, windows
 from monitoring.rival import CACHE
 
 CLAIMS: tuple[ModuleType, ...] = (
@@ -25,6 +25,7 @@ CLAIMS: tuple[ModuleType, ...] = (
     windows,
     delays,
     run_length,
+    contract,
     operations,
     estimates,
 )
