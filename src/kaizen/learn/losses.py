@@ -36,8 +36,9 @@ def fit(
 ) -> Losses:
     """Return a model of these losses: direct loss estimation, with the expectations of each row out of sample.
 
-    The framework's defaults and a fixed number of rounds: on real tables (bicycles, house prices) trees of a quarter
-    of the leaves estimated a window's mean worse, by a tenth to a fifth, as they did without the answer as a feature.
+    The framework's defaults and a fixed number of rounds. On two real tables (bicycles, house prices) trees of a
+    quarter of the leaves, in 80 rounds, estimated a window's mean absolute error 4 and 7 % worse; without the answer
+    as a feature, 18 and 13 %.
 
     Parameters
     ----------
