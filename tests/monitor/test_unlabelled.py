@@ -9,7 +9,8 @@ import pytest
 
 from kaizen.monitor.estimates import unlabelled
 from kaizen.monitor.estimates.estimate import BLIND, fit
-from kaizen.monitor.estimates.unlabelled import KEY, UnlabelledState, assess, labelled, seen
+from kaizen.monitor.estimates.trust import labelled
+from kaizen.monitor.estimates.unlabelled import KEY, UnlabelledState, assess, seen
 from kaizen.stats import metrics
 from tests.monitor.days import stamp
 from tests.monitor.unlabelled_world import Rows, reference

@@ -22,7 +22,7 @@ from kaizen.core.rules import Rules
 from kaizen.graph.frame import Frame, rows_of
 from kaizen.monitor.drift import inputs
 from kaizen.monitor.drift.inputs import Inputs
-from kaizen.monitor.estimates import unlabelled
+from kaizen.monitor.estimates import trust, unlabelled
 from kaizen.monitor.estimates.basis import ReferenceRows
 from kaizen.monitor.estimates.unlabelled import UnlabelledState
 from kaizen.monitor.paging import Incident, Stamp
@@ -145,7 +145,7 @@ def observe(
             reference, estimates, day, window, incidents, rows=rows, limit=settings.limit_of("estimate"), stamp=stamp
         )
         findings += more
-    estimates, more, incidents = unlabelled.mature(
+    estimates, more, incidents = trust.mature(
         reference, estimates, block.matured, incidents, day=block.day, start=block.start, settings=settings, stamp=stamp
     )
     findings += more
